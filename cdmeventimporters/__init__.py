@@ -1,0 +1,1 @@
+"""Importers of bioinformatics tool output into Delta tables."""
