@@ -1,1 +1,1 @@
-"""Importers of bioinformatics tool output into Delta tables."""
+__version__ = "0.1.0"

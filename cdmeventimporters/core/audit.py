@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['LOG_COLUMNS', 'Entry', 'log_table', 'record']
 
-# %% ../../nbs/core/05_audit.ipynb #1798b025
+# %% ../../nbs/core/05_audit.ipynb #f4703a00
 from dataclasses import astuple, dataclass, fields
 from datetime import datetime
 
 from pyspark.sql import SparkSession
 
 from .spec import Column
-from .write import Witness, append_once, ensure_table, was_applied
+from .write import Witness, append_once, ensure_table
 
-# %% ../../nbs/core/05_audit.ipynb #5bde5170
+# %% ../../nbs/core/05_audit.ipynb #879c801a
 LOG_COLUMNS = (
     Column("cts_job_id", "string", "CTS job"),
     Column("importer", "string", "Table of an importer, as its code calls it"),
@@ -36,7 +36,7 @@ LOG_COLUMNS = (
     Column("job_info", "string", "What CSEP handed over, as JSON; only of what failed, for its replay"),
 )
 
-
+# %% ../../nbs/core/05_audit.ipynb #addfe1e8
 @dataclass
 class Entry:
     "One row of the import log; the fields are those of `LOG_COLUMNS`."
@@ -60,14 +60,14 @@ class Entry:
     finished: datetime | None = None
     job_info: str | None = None
 
-# %% ../../nbs/core/05_audit.ipynb #e51dd251
+# %% ../../nbs/core/05_audit.ipynb #915f2f42
 def log_table(
     table: str,  # full name of a table that the importer writes
 ) -> str:
     "The import log beside `table`."
     return f"{table.split('.')[0]}.import_log"
 
-
+# %% ../../nbs/core/05_audit.ipynb #3309d44a
 def record(
     spark: SparkSession,
     log: str,  # from `log_table`
@@ -75,6 +75,5 @@ def record(
     attempt: Witness,  # by what the log remembers the attempt
 ) -> None:
     "Write the entries of an attempt to the log, unless they are there."
-    if not was_applied(spark, log, attempt):
-        ensure_table(spark, log, LOG_COLUMNS, "What was imported, and what was not: a row for each attempt and table")
-        append_once(spark, log, [astuple(e) for e in entries], LOG_COLUMNS, attempt)
+    ensure_table(spark, log, LOG_COLUMNS, "What was imported, and what was not: a row for each attempt and table")
+    append_once(spark, log, [astuple(e) for e in entries], LOG_COLUMNS, attempt)

@@ -6,96 +6,91 @@
 __all__ = ['NUMBER', 'WHOLE', 'ZERO', 'NONFINITE', 'EXACT', 'CASES', 'check_cells', 'count_rows', 'bad_rows', 'fold_rows',
            'conflicting_rows']
 
-# %% ../../nbs/core/03_check.ipynb #918a0fcc
+# %% ../../nbs/core/03_check.ipynb #8a8e2db7
 from collections.abc import Mapping
 
-from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from .job import ImportFailed
 from .spec import CTS_JOB_ID, CTS_OUTPUT_FILE, LIMITS, RESCUED_DATA, Column, Table
 
-# %% ../../nbs/core/03_check.ipynb #9a1255b1
+# %% ../../nbs/core/03_check.ipynb #a9911277
 NUMBER = r"^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\z"
 WHOLE = r"^[+-]?[0-9]+(\.0+)?\z"
 ZERO = r"^[+-]?0+(\.0+)?([eE]|\z)"
 NONFINITE = r"^(?i)[+-]?(nan|inf|infinity)\z"
-EXACT = "^[+-]?[0-9]{1,60}([.][0-9]{1,60})?([eE][+-]?[0-9]{1,2})?"  # what a decimal holds; longer ones would take long to find too large
+EXACT = r"^[+-]?[0-9]{1,60}(\.[0-9]{1,60})?([eE][+-]?[0-9]{1,2})?\z"  # what a decimal holds; longer ones would take long to find too large
 
-# %% ../../nbs/core/03_check.ipynb #d89e49a2
-def _whole_number(column: Column) -> tuple[Expression, Expression]:
+# %% ../../nbs/core/03_check.ipynb #e90b6c24
+def _whole_number(column: Column) -> tuple[str, str]:
     "Value and fault of a cell that should be a whole number."
-    cell = F.col(column.name)
-    exact = F.expr(f"try_cast(regexp_extract(`{column.name}`, '{EXACT}', 0) AS decimal(38, 18))")
-    value = F.expr(f"try_cast(try_cast(regexp_extract(`{column.name}`, '{EXACT}', 0) AS decimal(38, 18)) AS {column.type})")
-    scaled = cell.rlike(NUMBER) & cell.rlike("[eE]") & (exact == F.floor(exact)) & ((exact != 0) | cell.rlike(ZERO))
-    huge = cell.rlike(NUMBER) & exact.isNull() & ~cell.rlike("[eE]-")
-    low, high = LIMITS[column.type]
-    return value, (
-        F.when(~(cell.rlike(WHOLE) | F.coalesce(scaled, F.lit(False)) | huge), "is not a whole number")
-        .when(value.isNull(), f"does not fit {column.type} ({low} to {high})")
-    )  # fmt: skip
+    cell, (low, high) = f"`{column.name}`", LIMITS[column.type]
+    exact = f"try_cast(regexp_extract({cell}, r'{EXACT}', 0) AS decimal(38, 18))"
+    value = f"try_cast({exact} AS {column.type})"
+    scaled = f"{cell} RLIKE r'{NUMBER}' AND {cell} RLIKE '[eE]' AND {exact} = floor({exact}) AND ({exact} <> 0 OR {cell} RLIKE r'{ZERO}')"
+    huge = f"{cell} RLIKE r'{NUMBER}' AND {exact} IS NULL AND NOT {cell} RLIKE '[eE]-'"
+    return value, f"""CASE
+        WHEN NOT ({cell} RLIKE r'{WHOLE}' OR coalesce({scaled}, false) OR {huge}) THEN 'is not a whole number'
+        WHEN {value} IS NULL THEN 'does not fit {column.type} ({low} to {high})' END"""
 
-
-def _real_number(column: Column) -> tuple[Expression, Expression]:
+# %% ../../nbs/core/03_check.ipynb #d569d3ce
+def _real_number(column: Column) -> tuple[str, str]:
     "Value and fault of a cell that should be a number. What is too small for its type is 0, what is too large is a fault."
-    cell, value = F.col(column.name), F.expr(f"try_cast(`{column.name}` AS {column.type})")
-    spelt_out = cell.rlike(NONFINITE) if column.nonfinite else F.lit(False)
-    return value, (
-        F.when(spelt_out, None)
-        .when(~cell.rlike(NUMBER), "is not a number")
-        .when(F.abs(value) == float("inf"), f"is too large for {column.type}")
-    )
+    cell, value = f"`{column.name}`", f"try_cast(`{column.name}` AS {column.type})"
+    spelt_out = f"{cell} RLIKE r'{NONFINITE}'" if column.nonfinite else "false"
+    return value, f"""CASE
+        WHEN {spelt_out} THEN NULL
+        WHEN NOT {cell} RLIKE r'{NUMBER}' THEN 'is not a number'
+        WHEN abs({value}) = double('Infinity') THEN 'is too large for {column.type}' END"""
 
-# %% ../../nbs/core/03_check.ipynb #79e71e3f
-def _value_and_fault(column: Column) -> tuple[Expression, Expression]:
-    "Value and fault of a column's cell, its range left aside."
-    if column.type == "string":
-        return F.col(column.name), F.lit(None)
-    return _whole_number(column) if column.type in LIMITS else _real_number(column)
-
-
-def _out_of_range(column: Column, value: Expression) -> tuple[Expression, str]:
-    "Whether the value is outside the column's range, and what is said of it then."
-    low, high = column.between or (None, None)
-    below = value < low if low is not None else F.lit(False)
-    above = (value > high) & ~F.isnan(value.cast("double")) if high is not None else F.lit(False)
+# %% ../../nbs/core/03_check.ipynb #8f068275
+def _out_of_range(column: Column, value: str) -> str:
+    "What is wrong with a value outside of the column's range."
+    low, high = column.between
+    outside = [f"{value} < {low}"] if low is not None else []
+    outside += [f"{value} > {high} AND NOT isnan({value})"] if high is not None else []
     said = f"is not between {low} and {high}" if None not in (low, high) else f"is less than {low}" if high is None else f"is more than {high}"
-    return below | above, said
+    return f"CASE WHEN {' OR '.join(outside)} THEN '{said}' END"
 
+# %% ../../nbs/core/03_check.ipynb #9d22f88b
+def _value_and_fault(column: Column) -> tuple[str, str]:
+    "Value and fault of a column's cell that is not empty."
+    if column.type == "string":
+        return f"`{column.name}`", "NULL"
+    value, fault = _whole_number(column) if column.type in LIMITS else _real_number(column)
+    return value, f"coalesce({fault}, {_out_of_range(column, value)})" if column.between else fault
 
-def _judge(column: Column, required: bool) -> tuple[Expression, Expression]:
+# %% ../../nbs/core/03_check.ipynb #cd0f4b3f
+def _judge(column: Column, required: bool) -> tuple[str, str]:
     "The value of a column's cell, and a sentence on what is wrong with it: `column Completeness: '150' is not between 0 and 100`."
-    cell = F.col(column.name)
-    value, fault = _value_and_fault(column)
-    outside, said = _out_of_range(column, value)
-    fault = F.coalesce(fault, F.when(outside, said)) if column.between else fault
-    shown = F.when(F.length(cell) > 60, F.concat(F.substring(cell, 1, 60), F.lit("…"))).otherwise(cell)
-    sentence = F.concat(F.lit(f"column {column.name}: '"), shown, F.lit("' "), fault)
-    empty = F.when(cell.isNull(), f"column {column.name}: '' is empty") if required else F.lit(None)
-    return F.when(fault.isNull(), value).cast(column.type), F.coalesce(empty, F.when(cell.isNotNull(), sentence))
+    cell, (value, fault) = f"`{column.name}`", _value_and_fault(column)
+    shown = f"CASE WHEN length({cell}) > 60 THEN concat(substring({cell}, 1, 60), '…') ELSE {cell} END"
+    sentence = f"concat('column {column.name}: ', char(39), {shown}, char(39), ' ', {fault})"
+    empty = f"concat('column {column.name}: ', char(39), char(39), ' is empty')" if required else "NULL"
+    return f"CAST({value} AS {column.type})", f"CASE WHEN {cell} IS NULL THEN {empty} ELSE {sentence} END"
 
-# %% ../../nbs/core/03_check.ipynb #d90d84f3
+# %% ../../nbs/core/03_check.ipynb #906d351b
 def _without_nulls(cells: DataFrame, table: Table) -> DataFrame:
     "The cells with NULL for what means no value."
-    nulls = {c.name: ["", *(() if c.name in table.key else c.nulls)] for c in table.tool_columns}
-    return cells.withColumns({name: F.when(~F.col(name).isin(words), F.col(name)) for name, words in nulls.items()})
+    empty = cells.withColumns({c.name: F.expr(f"nullif(`{c.name}`, '')") for c in table.tool_columns})
+    words = {c.name: c.nulls for c in table.tool_columns if c.nulls and c.name not in table.key}
+    return empty.withColumns({name: F.when(~F.col(name).isin(list(nulls)), F.col(name)) for name, nulls in words.items()})
 
-
+# %% ../../nbs/core/03_check.ipynb #3a27269f
 def check_cells(
     cells: DataFrame,  # from `read_cells`
     table: Table,
 ) -> DataFrame:  # the typed tool columns, `_rescued_data`, where the row stands, and `faults`: an array of sentences, empty for a good row
     "Each row with its values, and what is wrong with it."
     judged = {c.name: _judge(c, required=c.required or c.name in table.key) for c in table.tool_columns}
-    shifted = F.format_string("%d fields where the header has %d", "found", "expected")
-    faults = F.array_compact(F.array(*(fault.cast("string") for _, fault in judged.values())))
-    return _without_nulls(cells, table).select(
+    shifted = "array(format_string('%d fields where the header has %d', found, expected))"
+    faults = f"filter(array({', '.join(fault for _, fault in judged.values())}), fault -> fault IS NOT NULL)"
+    return _without_nulls(cells, table).selectExpr(
         *(c for c in cells.columns if c in ("file", "line", "number")),
-        *(value.alias(name) for name, (value, _) in judged.items()),
+        *(f"{value} AS `{name}`" for name, (value, _) in judged.items()),
         RESCUED_DATA.name,
-        F.when(F.col("found") != F.col("expected"), F.array(shifted)).otherwise(faults).alias("faults"),
+        f"CASE WHEN found <> expected THEN {shifted} ELSE {faults} END AS faults",
     )
 
 # %% ../../nbs/core/03_check.ipynb #55b0badb
@@ -114,16 +109,16 @@ def count_rows(
         )
     return sum(r.rows for r in counts.values()), sum(r.bad for r in counts.values())
 
-# %% ../../nbs/core/03_check.ipynb #5640bb13
+# %% ../../nbs/core/03_check.ipynb #a54d98f6
 CASES = 5
 
-
+# %% ../../nbs/core/03_check.ipynb #a3cde604
 def _place(row: Row, table: Table) -> str:
     "Where a row stands: file, line, key."
     keys = [f"{k} {row[k][:60]!r}" for k in table.key if k != CTS_JOB_ID.name and isinstance(row[k], str)]
     return ", ".join([row.file, f"line {row.number}", *keys])
 
-
+# %% ../../nbs/core/03_check.ipynb #2ca78770
 def bad_rows(
     rows: DataFrame,  # from `check_cells`, numbered
     table: Table,
@@ -139,7 +134,7 @@ def bad_rows(
         "Mend the file and replay the job, or import its good rows by on_bad_row: quarantine in the importer's YAML file.",
     )
 
-# %% ../../nbs/core/03_check.ipynb #9c49bbf5
+# %% ../../nbs/core/03_check.ipynb #7f992ca0
 def fold_rows(
     rows: DataFrame,  # good rows from `check_cells`
     table: Table,
@@ -152,7 +147,7 @@ def fold_rows(
     )
     return folded.select("row.*", CTS_OUTPUT_FILE.name, F.col("row").eqNullSafe(F.col("last")).alias("agree"))
 
-
+# %% ../../nbs/core/03_check.ipynb #243cb4e1
 def conflicting_rows(
     rows: DataFrame,  # good rows from `check_cells`, numbered
     table: Table,

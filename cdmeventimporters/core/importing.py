@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['REJECTED_COLUMNS', 'REJECTED_KEY', 'import_tables']
 
-# %% ../../nbs/core/06_importing.ipynb #16a21c49
+# %% ../../nbs/core/06_importing.ipynb #e535ecc0
 import json
 import uuid
 from collections.abc import Callable, Mapping
@@ -27,9 +27,9 @@ from cdmeventimporters.core.spec import (
     Column,
     Table,
 )
-from .write import Witness, check_table, ensure_table, mark_applied, merge_rows, was_applied
+from .write import Witness, check_table, ensure_table, mark_applied, merge_rows, session_of_ones_own, was_applied
 
-# %% ../../nbs/core/06_importing.ipynb #598c2484
+# %% ../../nbs/core/06_importing.ipynb #9fcab24d
 @dataclass(frozen=True)
 class _Target:
     "A table of an importer, and what one job has for it."
@@ -52,13 +52,13 @@ class _Target:
             cts_completion_time=job.completed, files=len(self.files), started=started, finished=datetime.now(UTC), **known,
         )  # fmt: skip
 
-
+# %% ../../nbs/core/06_importing.ipynb #81338bd2
 def _targets(job: Job, metadata: Mapping, tables: tuple[Table, ...]) -> list[_Target]:
     "What the job has for each table; raises `ImportFailed` before any session is made."
     names = table_names(job, metadata, [t.name for t in tables])
     return [_Target(job, t, names[t.name], select_outputs(job, t.files, t.exclude)) for t in tables]
 
-# %% ../../nbs/core/06_importing.ipynb #33b6d55a
+# %% ../../nbs/core/06_importing.ipynb #a2ecad45
 @dataclass(frozen=True)
 class _Checked:
     "The rows of a target, checked and ready to be written."
@@ -70,31 +70,33 @@ class _Checked:
     distinct: int  # number of rows to be written
     bad: int  # number of bad rows
 
-
+# %% ../../nbs/core/06_importing.ipynb #fd834d94
 def _check(spark: SparkSession, target: _Target, quarantine: bool) -> _Checked:
     "Read and check the rows of `target`; raises `ImportFailed` if they cannot be written."
     table, files = target.table, target.files
     check_table(spark, target.name, table.all_columns)
     by_header = read_headers(read_lines(spark, files), files, table)
-    rows = check_cells(read_cells(spark, by_header, table), table)
-    numbered = check_cells(read_cells(spark, by_header, table, numbered=True), table)
-    count, bad = count_rows(rows, {file: n for part in by_header.values() for file, n in part.items()})
+
+    def rows(numbered=False):
+        return check_cells(read_cells(spark, by_header, table, numbered), table)
+
+    count, bad = count_rows(rows(), {file: n for part in by_header.values() for file, n in part.items()})
     if bad and (not quarantine or bad == count):
-        raise bad_rows(numbered, table, count, bad)
-    folded = fold_rows(rows.where(F.size("faults") == 0), table)
+        raise bad_rows(rows(numbered=True), table, count, bad)
+    folded = fold_rows(rows().where(F.size("faults") == 0), table)
     distinct, conflicts = folded.agg(F.count("*"), F.count_if(~F.col("agree"))).first()
     if conflicts:
-        raise conflicting_rows(numbered.where(F.size("faults") == 0), table, conflicts)
-    rejected = _rejected(numbered, target) if bad else None
+        raise conflicting_rows(rows(numbered=True).where(F.size("faults") == 0), table, conflicts)
+    rejected = _rejected(rows(numbered=True), target) if bad else None
     return _Checked(target, _with_lineage(folded, target.job), rejected, count, distinct, bad)
 
-
+# %% ../../nbs/core/06_importing.ipynb #30984adb
 def _with_lineage(rows: DataFrame, job: Job) -> DataFrame:
     "The rows with the job that they are from."
     lineage = {CTS_JOB_ID: job.id, CTS_COMPLETION_TIME: job.completed, CTS_IMAGE_DIGEST: job.image_digest}
     return rows.withColumns({column.name: F.lit(value).cast(column.type) for column, value in lineage.items()})
 
-# %% ../../nbs/core/06_importing.ipynb #3acba747
+# %% ../../nbs/core/06_importing.ipynb #885c7c7f
 REJECTED_COLUMNS = (
     CTS_JOB_ID,
     Column("revision", "int", "Revision of the importer's declaration that rejected the row"),
@@ -107,7 +109,7 @@ REJECTED_COLUMNS = (
 )
 REJECTED_KEY = (CTS_JOB_ID.name, "revision", CTS_OUTPUT_FILE.name, "line")
 
-
+# %% ../../nbs/core/06_importing.ipynb #a7c2d915
 def _rejected(numbered: DataFrame, target: _Target) -> DataFrame:
     "The bad rows with the columns of the quarantine."
     rows = _with_lineage(numbered.where(F.size("faults") > 0), target.job).select(
@@ -119,7 +121,7 @@ def _rejected(numbered: DataFrame, target: _Target) -> DataFrame:
     )
     return rows.drop("line").select(*(F.col("number" if c.name == "line" else c.name).cast(c.type).alias(c.name) for c in REJECTED_COLUMNS))
 
-
+# %% ../../nbs/core/06_importing.ipynb #8c25bfcb
 def _quarantines(metadata: Mapping) -> bool:
     "Whether bad rows go to quarantine; raises `ImportFailed` if `on_bad_row` is neither of the two words."
     choice = metadata.get("on_bad_row", "fail")
@@ -143,7 +145,7 @@ def _write(spark: SparkSession, checked: _Checked, again: bool) -> dict[str, int
     unchanged = checked.distinct - inserted - updated
     return dict(rows_read=checked.read, rows_inserted=inserted, rows_updated=updated, rows_unchanged=unchanged, rows_rejected=checked.bad)
 
-# %% ../../nbs/core/06_importing.ipynb #b402c328
+# %% ../../nbs/core/06_importing.ipynb #bbd37f4f
 @dataclass
 class _Attempt:
     "How far an attempt to import a job got."
@@ -154,6 +156,7 @@ class _Attempt:
     targets: list[_Target] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)  # of the tables that hold the job
     writing: str | None = None  # the table that is being written
+    wrote: bool = False  # whether any table was written
 
     def state(self) -> str:
         "In which state the tables are."
@@ -162,7 +165,7 @@ class _Attempt:
             return f"Whether {self.writing} holds its rows is not known; a redelivery completes it." + (f" {held} holds them." if held else "")
         return f"{held} holds its rows; a redelivery completes the others." if held else "No table was changed."
 
-
+# %% ../../nbs/core/06_importing.ipynb #547e7da9
 def _explain(error: Exception, job_info: Mapping, attempt: _Attempt) -> ImportFailed:
     "The error that CSEP gets: which job, into which tables, in which state they are, and what `error` says."
     job, image = (job_info.get(k) if isinstance(job_info, Mapping) else None for k in ("id", "image"))
@@ -171,7 +174,7 @@ def _explain(error: Exception, job_info: Mapping, attempt: _Attempt) -> ImportFa
         error = ImportFailed("Spark failed:", [reason(error)], "If this passes, replay the job; else it is for the people who run Spark and its storage.")
     return ImportFailed(f"CTS job {job} ({image}) was not imported{into}. {attempt.state()} {error.what}", error.where, error.todo)
 
-# %% ../../nbs/core/06_importing.ipynb #a401dd0d
+# %% ../../nbs/core/06_importing.ipynb #52fc356c
 def import_tables(
     get_spark: Callable[..., SparkSession],  # CSEP's; called once, after the cheap checks
     job_info: Mapping,  # the job, as CSEP hands it over
@@ -188,39 +191,47 @@ def import_tables(
     _record_import(attempt)
     return attempt.entries
 
-
+# %% ../../nbs/core/06_importing.ipynb #e3db4342
 def _said_by_spark(error: Exception) -> bool:
     "Whether the traceback of `error` would only repeat what the message says, below pages of Java."
     return isinstance(error, ImportFailed) or type(error).__module__.startswith(("pyspark", "py4j", "delta"))
 
-# %% ../../nbs/core/06_importing.ipynb #1ebc73a2
+# %% ../../nbs/core/06_importing.ipynb #ee204e0a
 def _import(attempt: _Attempt, get_spark: Callable, job_info: Mapping, metadata: Mapping, tables: tuple[Table, ...]) -> None:
     "Put the rows of the job into its tables, all of them checked before the first is written."
     attempt.targets = _targets(read_job(job_info), metadata, tables)
     quarantine, attempt.again = _quarantines(metadata), bool(metadata.get("again"))
     spark = attempt.spark = get_spark()
+    with session_of_ones_own(spark):
+        _import_targets(spark, attempt, quarantine)
+
+# %% ../../nbs/core/06_importing.ipynb #0d0106dc
+def _import_targets(spark: SparkSession, attempt: _Attempt, quarantine: bool) -> None:
+    "The steps that need a session."
     applied = [t for t in attempt.targets if not attempt.again and was_applied(spark, t.name, t.witness)]
     attempt.entries = [t.entry(attempt.started) for t in applied]
     for checked in [_check(spark, t, quarantine) for t in attempt.targets if t not in applied]:
         attempt.writing = checked.target.name
         numbers = _write(spark, checked, attempt.again)
-        attempt.writing = None
+        attempt.writing, attempt.wrote = None, True
         attempt.entries.append(checked.target.entry(attempt.started, **numbers))
 
-# %% ../../nbs/core/06_importing.ipynb #4e117c34
+# %% ../../nbs/core/06_importing.ipynb #f18221dd
 def _record_import(attempt: _Attempt) -> None:
     "Write the log of an import, unless it is there; raises `ImportFailed` if that fails, though the rows are in."
-    targets = attempt.targets
+    targets, log = attempt.targets, log_table(attempt.targets[0].name)
     whose = f"cts job {targets[0].job.id}, {', '.join(t.table.name for t in targets)}" + (f", {uuid.uuid4()}" if attempt.again else "")
+    witness = Witness(whose, sum(t.table.revision for t in targets))
     try:
-        record(attempt.spark, log_table(targets[0].name), attempt.entries, Witness(whose, sum(t.table.revision for t in targets)))
+        if attempt.wrote or not was_applied(attempt.spark, log, witness):
+            record(attempt.spark, log, attempt.entries, witness)
     except Exception as error:
         raise ImportFailed(
             f"CTS job {targets[0].job.id} was imported into {', '.join(t.name for t in targets)}, but the import log could not be written:",
             [reason(error)], "All its rows are in. A redelivery or a replay writes the log.",
         ) from None  # fmt: skip
 
-
+# %% ../../nbs/core/06_importing.ipynb #17995130
 def _record_failure(failed: ImportFailed, job_info: Mapping, attempt: _Attempt) -> ImportFailed:
     "Write a failure to the log, if there is a session; the error, which says so if that fails."
     held = {e.table for e in attempt.entries}

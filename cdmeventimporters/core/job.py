@@ -77,7 +77,7 @@ class Job:
     image: str | None = None  # without tag and digest
     image_digest: str | None = None  # `sha256:…`, the only sign of the tool's version
 
-# %% ../../nbs/core/00_job.ipynb #0c24c633
+# %% ../../nbs/core/00_job.ipynb #1c62cf22
 def _text(info: Mapping, key: str) -> str | None:
     "The text under `key`, or None; raises `ImportFailed` if it is anything else."
     value = info.get(key)
@@ -85,7 +85,7 @@ def _text(info: Mapping, key: str) -> str | None:
         raise ImportFailed(f"{key} is {value!r}; expected a text.")
     return value
 
-
+# %% ../../nbs/core/00_job.ipynb #a8f301e1
 def _prefix(info: Mapping) -> str:
     "The namespace prefix, checked: user names may hold characters that a database name cannot."
     prefix = _text(info, "namespace_prefix") or ""
@@ -96,7 +96,7 @@ def _prefix(info: Mapping) -> str:
         )
     return prefix
 
-
+# %% ../../nbs/core/00_job.ipynb #96ddbf01
 def _outputs(info: Mapping) -> tuple[str, ...]:
     "The paths of the outputs, sorted, each once."
     outputs = info.get("outputs")
@@ -141,7 +141,7 @@ def select_outputs(
         _check_path(path)
     return found
 
-# %% ../../nbs/core/00_job.ipynb #954fb927
+# %% ../../nbs/core/00_job.ipynb #88d53c29
 def _named_tables(metadata: Mapping, names: list[str]) -> dict:
     "`{name in the code: namespace.table}` as the YAML has it, under whichever key."
     given = [k for k in ("table", "deltatable", "tables") if metadata.get(k) is not None]
@@ -160,7 +160,7 @@ def _named_tables(metadata: Mapping, names: list[str]) -> dict:
         )
     return dict(named)
 
-
+# %% ../../nbs/core/00_job.ipynb #317f34c4
 def table_names(
     job: Job,
     metadata: Mapping | None,  # `importer_meta` of the YAML file

@@ -16,12 +16,12 @@ from pyspark.sql import functions as F
 from .job import ImportFailed, reason
 from .spec import RESCUED_DATA, Column, Table
 
-# %% ../../nbs/core/02_read.ipynb #1f5e6cfe
+# %% ../../nbs/core/02_read.ipynb #e9b49b94
 def _spark_path(file: str) -> str:
     "The path by which Spark reads `bucket/key` and nothing else."
     return "s3a://" + re.sub(r"([\[\]{}*?\\])", r"\\\1", file)
 
-
+# %% ../../nbs/core/02_read.ipynb #61204cb9
 def read_lines(
     spark: SparkSession,
     files: list[str],  # `bucket/key` of each file
@@ -70,12 +70,12 @@ def _look_at_files(lines: DataFrame) -> Mapping:
     )
     return {row.file: row for row in looks.collect()}
 
-# %% ../../nbs/core/02_read.ipynb #a9137c4f
+# %% ../../nbs/core/02_read.ipynb #d41692f6
 def _spelling(column: Column, header: list[str]) -> str | None:
     "How `header` spells the name of `column`; None if it lacks it."
     return next((name for name in (column.header or column.name, *column.aliases) if name in header), None)
 
-
+# %% ../../nbs/core/02_read.ipynb #9deea21d
 def _header_faults(header: list[str], table: Table):
     "Yield what is wrong with the names in `header`, a sentence each."
     if twice := sorted({name for name in header if header.count(name) > 1}):
@@ -84,7 +84,7 @@ def _header_faults(header: list[str], table: Table):
     if missing:
         yield f"the header lacks {', '.join(missing)}; it names {', '.join(header)[:300]}"
 
-
+# %% ../../nbs/core/02_read.ipynb #e407b789
 def _file_faults(look, table: Table):
     "Yield what is wrong with a file as a whole, a sentence each."
     if look is None:
@@ -118,7 +118,7 @@ def read_headers(
         by_header.setdefault(looks[file].first, {})[file] = looks[file].lines - 1
     return by_header
 
-# %% ../../nbs/core/02_read.ipynb #bc5072c8
+# %% ../../nbs/core/02_read.ipynb #55f1b33d
 def _cells(lines: DataFrame, header: list[str], table: Table) -> DataFrame:
     "The lines of files that have this header as rows of strings."
     fields = F.split("line", re.escape(table.separator), -1)
@@ -134,7 +134,7 @@ def _cells(lines: DataFrame, header: list[str], table: Table) -> DataFrame:
         (F.to_json(rescued) if unknown else F.lit(None)).cast("string").alias(RESCUED_DATA.name),
     )
 
-
+# %% ../../nbs/core/02_read.ipynb #8bd35532
 def read_cells(
     spark: SparkSession,
     by_header: Mapping[str, Mapping[str, int]],  # from `read_headers`

@@ -10,11 +10,11 @@ __all__ = ['LIMITS', 'TYPES', 'CTS_JOB_ID', 'CTS_COMPLETION_TIME', 'CTS_IMAGE_DI
 import re
 from dataclasses import dataclass
 
-# %% ../../nbs/core/01_spec.ipynb #18cb9bdb
+# %% ../../nbs/core/01_spec.ipynb #449cbe40
 LIMITS = {"int": (-(2**31), 2**31 - 1), "bigint": (-(2**63), 2**63 - 1)}
 TYPES = ("string", "int", "bigint", "float", "double")
 
-
+# %% ../../nbs/core/01_spec.ipynb #3eb053fb
 @dataclass(frozen=True)
 class Column:
     "One column of a table; raises `ValueError` when it is declared wrongly."

@@ -1,0 +1,71 @@
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help env demo test test-matrix test-matrix-ci test-spark40 test-spark35 lake lab export clean minio
+
+PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys.executable)' 2>/dev/null; done))
+UV_VERSION := 0.13.9
+UV = $(shell command -v uv || echo .uv/bin/uv)
+ENSURE_UV = [ -x "$(UV)" ] || { echo "Fetching uv $(UV_VERSION) …"; \
+	$(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }
+SYNC = UV_PYTHON_DOWNLOADS=never $(UV) sync --frozen --python $(PYTHON)
+PY := .venv/bin/python
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cdm-event-importers
+MINIO_VERSION := v0.0.0-20250907161309-07c3a429bfed
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+env: .venv/.made ## the Python environment in .venv, as locked; asks for Java 17, too
+	@$(PYTHON) cdmeventimporters/dev/java.py
+
+demo: env ## the lake, and a little history of CheckM2 jobs in it
+	@$(PY) -m cdmeventimporters.dev.demo
+
+test: env ## lint, then all tests and all notebooks (on a minio, if one is on the PATH)
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	IN_TEST=1 $(PY) -m pytest --nbval-lax
+
+test-matrix: test-spark40 test-spark35 ## the tests on Spark 4.0 and Spark 3.5
+
+test-matrix-ci: PYTEST_ARGS += -m matrix
+test-matrix-ci: test-matrix ## of these, what CI runs
+
+test-spark%: .venv-spark%/.made
+	@$(PYTHON) cdmeventimporters/dev/java.py
+	IN_TEST=1 .venv-spark$*/bin/python -m pytest tests $(PYTEST_ARGS)
+
+lake: env ## a warm lake for notebooks, until Ctrl-C
+	@$(PY) -m cdmeventimporters.dev.warm
+
+lab: env ## JupyterLab, with a warm lake while it is open
+	@$(PY) -m cdmeventimporters.dev.warm & lake=$$!; \
+	trap 'kill $$lake 2>/dev/null; wait $$lake' EXIT; $(PY) -m jupyter lab nbs
+
+export: env ## modules from notebooks
+	.venv/bin/nbdev_export
+
+clean: ## remove what was made here; what was downloaded stays
+	rm -rf .venv .venv-spark40 .venv-spark35 .uv .lake .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+minio: $(CACHE)/bin/minio ## build the MinIO server (needs Go; 6 minutes); then put it on the PATH
+
+$(CACHE)/bin/minio:
+	@command -v go >/dev/null || { echo "Go is needed to build MinIO: install it, or put a minio on the PATH."; exit 1; }
+	@echo "Building MinIO, once: about 6 minutes …"
+	@GOBIN=$(CACHE)/bin go install github.com/minio/minio@$(MINIO_VERSION)
+	@echo "It is in $(CACHE)/bin"
+
+.venv/.made: pyproject.toml uv.lock | python
+	@$(ENSURE_UV)
+	$(SYNC) && touch $@
+
+.venv-spark%/.made: pyproject.toml uv.lock | python
+	@$(ENSURE_UV)
+	UV_PROJECT_ENVIRONMENT=.venv-spark$* $(SYNC) --no-group spark41 --group spark$* && touch $@
+
+.PHONY: python
+python:
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11, 3.12 or 3.13 is needed, and there is none on the PATH: install one."; exit 1; }

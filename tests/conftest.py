@@ -1,0 +1,115 @@
+"""A lake for the tests: real Spark, Delta and S3, one session for a whole run, and a namespace for each test."""
+
+import itertools
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cdmeventimporters.dev.lake import Lake, Outcome
+
+ROOT = Path(__file__).parents[1]
+SAMPLES = ROOT / "tests/data/checkm2"
+NEW, OLD = ((SAMPLES / version / "quality_report.tsv").read_text() for version in ("1.0.2", "1.0.1"))
+HEADER, *ROWS = NEW.split("\n")
+IMAGE = "ghcr.io/kbasetest/cdm_checkm2"
+
+SERVERS = ["seaweedfs", *(["minio"] if shutil.which("minio") else [])]
+if os.environ.get("CDM_S3_ENDPOINT"):
+    SERVERS = [None]  # the server that the environment names
+
+_namespaces = itertools.count()
+
+
+def report(*rows, header=HEADER, **cells) -> str:
+    """A CheckM2 report of these rows; without any, of one genome with these cells."""
+    names = header.split("\t")
+    genome = dict(zip(HEADER.split("\t"), ROWS[0].split("\t"), strict=True)) | cells
+    rows = rows or ["\t".join(genome.get(name, "") for name in names)]
+    return "\n".join([header, *rows, ""])
+
+
+def pytest_collection_finish(session):
+    """Notebooks share one warm lake, so that each is a kernel and not a JVM."""
+    if any(item.path.suffix == ".ipynb" for item in session.items) and not session.config.option.collectonly:
+        from cdmeventimporters.dev.warm import start_warm
+
+        os.environ["CDM_LAKE"] = str(start_warm()[0])
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def lake(request):
+    """A lake with a classic session, as CSEP has it; once for each S3 server."""
+    with Lake(s3=request.param) as lake:
+        yield lake
+
+
+@dataclass
+class Desk:
+    """One test's place in the lake: a namespace that no other test has."""
+
+    lake: Lake
+    namespace: str
+
+    def submit(self, files, meta=None, image=IMAGE, **job) -> Outcome:
+        """Deliver a CheckM2 job; a text stands for its report."""
+        files = {"quality_report.tsv": files} if isinstance(files, str | bytes) else files
+        return self.lake.submit(image, files, meta={"table": f"{self.namespace}.checkm2"} | (meta or {}), **job)
+
+    def good(self, files, **how) -> Outcome:
+        """Deliver a job that must be imported."""
+        outcome = self.submit(files, **how)
+        assert outcome.error is None, str(outcome.error)
+        return outcome
+
+    def bad(self, files, **how) -> str:
+        """Deliver a job that must fail without a change to any table but the log; the message, without job and paths."""
+        before = self.commits()
+        outcome = self.submit(files, **how)
+        assert outcome.error is not None, "it was imported"
+        assert self.commits() == before
+        folder = f"{self.lake.bucket}/"
+        message = str(outcome.error).replace(outcome.job_info.get("id", ""), "JOB").replace(self.full("checkm2"), "TABLE")
+        return message.replace(folder, "")
+
+    def full(self, table: str) -> str:
+        """The name of a table with the user's prefix."""
+        return f"u_{self.lake.user}__{self.namespace}.{table}"
+
+    @property
+    def spark(self):
+        """The session."""
+        return self.lake.get_spark()
+
+    def exists(self, table="checkm2") -> bool:
+        """Whether there is such a table."""
+        return self.spark.catalog.tableExists(self.full(table))
+
+    def commits(self, table="checkm2") -> int:
+        """How often the table was written to; 0 if there is none."""
+        return self.spark.sql(f"DESCRIBE HISTORY {self.full(table)}").count() if self.exists(table) else 0
+
+    def rows(self, *columns, table="checkm2", key="Name"):
+        """The rows of a table by their key: as Rows, or as tuples of these columns."""
+        rows = self.spark.table(self.full(table)).collect()
+        return {r[key]: tuple(r[c] for c in columns) if columns else r for r in rows}
+
+    def log(self, *columns) -> list[tuple]:
+        """The import log, oldest first."""
+        return [tuple(r) for r in self.spark.table(self.full("import_log")).orderBy("started").select(*columns).collect()]
+
+
+@pytest.fixture
+def desk(lake):
+    """A namespace of its own in the lake."""
+    return Desk(lake, f"t{next(_namespaces)}")
+
+
+@pytest.fixture(scope="module")
+def shared(lake):
+    """A namespace for all tests of a module, with one genome in its table."""
+    desk = Desk(lake, f"t{next(_namespaces)}")
+    desk.good(report(Name="first"))
+    return desk

@@ -1,0 +1,152 @@
+"""What must be imported, and how it lands."""
+
+from datetime import UTC, datetime
+
+import pytest
+from conftest import HEADER, NEW, OLD, ROWS, report
+
+pytestmark = pytest.mark.matrix
+
+COLUMNS = HEADER.split("\t")
+LAYOUT = [COLUMNS[0], "cts_job_id", *COLUMNS[1:], "cts_completion_time", "cts_image_digest", "cts_output_file", "_rescued_data"]
+TYPES = ["string"] * 2 + ["float"] * 2 + ["string", "int", "float", "int", "float", "int", "float", "int", "int", "int", "string"]
+
+
+def test_a_job_with_reports_of_two_versions_lands_typed_and_traceable(desk):
+    job = desk.good({"0/quality_report.tsv": NEW, "1/quality_report.tsv": OLD}, completion_time=datetime(2025, 3, 1, 12, 30, tzinfo=UTC))
+    table = desk.spark.table(desk.full("checkm2"))
+    assert table.columns == LAYOUT
+    assert [kind for _, kind in table.dtypes] == [*TYPES, "timestamp", "string", "string", "string"]
+    rows = desk.rows()
+    assert len(rows) == 7
+    new, old = rows["lakeA_maxbin.001"], rows["soil_bin.10"]
+    assert tuple(new[:4]) == ("lakeA_maxbin.001", job.job_info["id"], pytest.approx(97.31), pytest.approx(1.84))
+    assert tuple(new[4:8]) == ("Neural Network (Specific Model)", 11, pytest.approx(0.894), 48210)
+    assert tuple(new[8:15]) == (pytest.approx(318.27144), 3402118, pytest.approx(0.57), 3042, 131, 214906, None)
+    assert (old.Total_Contigs, old.Max_Contig_Length, old.GC_Content) == (None, None, pytest.approx(0.7))
+    assert new.cts_output_file in [o["file"] for o in job.job_info["outputs"]]
+    assert new.cts_image_digest == job.job_info["image_digest"]
+    assert desk.spark.table(desk.full("checkm2")).selectExpr("unix_micros(cts_completion_time)").first()[0] == 1740832200 * 10**6
+    assert desk.log("status", "files", "rows_read", "rows_inserted", "rows_updated", "rows_unchanged", "rows_rejected") == [("imported", 2, 7, 7, 0, 0, 0)]
+
+
+def test_columns_carry_meaning_unit_and_the_table_its_source(desk):
+    desk.good(NEW)
+    described = {r.col_name: r for r in desk.spark.sql(f"DESCRIBE TABLE EXTENDED {desk.full('checkm2')}").collect()}
+    assert described["Average_Gene_Length"].comment == "Mean length of the predicted proteins [aa]"
+    assert all(described[name].comment for name in LAYOUT)
+    assert "doi:10.1038/s41592-023-01940-w" in described["Comment"].data_type
+
+
+def test_a_header_without_rows_is_an_import_of_no_rows(desk):
+    job = desk.good(HEADER + "\n")
+    assert desk.rows() == {}
+    assert desk.log("status", "rows_read") == [("imported", 0)]
+    before = desk.commits()
+    assert job.replay().error is None
+    assert desk.commits() == before
+
+
+FINE = {
+    "order": (report(header="\t".join(reversed(COLUMNS))), {}),
+    "BOM and CRLF": ("\ufeff" + report().replace("\n", "\r\n"), {}),
+    "no line end": (report().rstrip("\n"), {}),
+    "empty lines": (report().replace("\n", "\n\n"), {}),
+    "quotes": (report(Additional_Notes='5" of "it'), {"Additional_Notes": '5" of "it'}),
+    "a backslash": (report(Additional_Notes="C:\\tmp\\n"), {"Additional_Notes": "C:\\tmp\\n"}),
+    "a carriage return": (report(Additional_Notes="a\rb"), {"Additional_Notes": "a\rb"}),
+    "a comment sign": (report(Name="#1", Additional_Notes="# no comment"), {"Additional_Notes": "# no comment"}),
+    "empty cells": (report(Completeness="", Additional_Notes=""), {"Completeness": None, "Additional_Notes": None}),
+    "zero fraction": (report(Genome_Size="3402118.0"), {"Genome_Size": 3402118}),
+    "exponent": (report(Genome_Size="4.1e6", Contamination="1E-2"), {"Genome_Size": 4100000, "Contamination": pytest.approx(0.01)}),
+    "underflow": (report(Contamination="1e-400"), {"Contamination": 0.0}),
+    "the largest int": (report(Genome_Size="2147483647"), {"Genome_Size": 2147483647}),
+    "much contamination": (report(Contamination="752.93"), {"Contamination": pytest.approx(752.93)}),
+    "digits": (report(Name="007"), {"Name": "007"}),
+    "null words": (report(Name="None", Additional_Notes="None"), {"Name": "None", "Additional_Notes": None}),
+    "long names": (report(Name="bin:" + "ü🧬" * 99), {"Name": "bin:" + "ü🧬" * 99}),
+    "unknown columns": (report(ROWS[0] + "\t\tgood", header=HEADER + "\tname\tMood [°]"), {"_rescued_data": '{"name":"","Mood [°]":"good"}'}),
+}
+
+
+def test_layouts_and_cells_that_are_fine(desk):
+    names = {}
+    for n, (case, (text, _)) in enumerate(FINE.items()):
+        name = f"case {n}" if "Name" not in FINE[case][1] and case != "a comment sign" else None
+        names[case] = name or FINE[case][1].get("Name", "#1")
+        FINE[case] = (text.replace("lakeA_maxbin.001", name) if name else text, FINE[case][1])
+    desk.good({f"{n}/quality_report.tsv": text for n, (text, _) in enumerate(FINE.values())})
+    rows = desk.rows()
+    assert len(rows) == len(FINE)
+    for case, (_, expected) in FINE.items():
+        row = rows[names[case]].asDict()
+        assert (case, {k: row[k] for k in expected}) == (case, expected)
+        if "Genome_Size" not in expected:
+            assert row["Genome_Size"] == 3402118
+
+
+def test_names_that_differ_in_case_are_two_genomes(desk):
+    desk.good(report(ROWS[0], ROWS[0].replace("lakeA", "LAKEA")))
+    assert set(desk.rows()) == {"lakeA_maxbin.001", "LAKEA_maxbin.001"}
+
+
+def test_equal_rows_are_one_and_the_smallest_path_stays(desk):
+    job = desk.good({f"{n}/quality_report.tsv": NEW for n in (2, 0, 1)})
+    assert len(desk.rows()) == 4
+    assert {r.cts_output_file.split("/")[-2] for r in desk.rows().values()} == {"0"}
+    assert desk.log("rows_read", "rows_inserted") == [(12, 4)]
+    assert job.error is None
+
+
+def test_a_file_that_is_listed_twice_is_read_once(desk):
+    file = desk.lake.put("once/quality_report.tsv", NEW)
+    desk.good([file, file])
+    assert desk.log("files", "rows_read") == [(1, 4)]
+
+
+ODD = ["a b", "[1]", "{x}", "st*r", "wh?t", "h#sh", "100%", "p%20q", "pl+us", "co:lon", "ü🧬", "semi;c,omma", "quo'te\"", "a|b<c>^`~&$@=!()", "tab\there", "end "]
+
+
+def test_paths_with_every_legal_character_beside_decoys(desk):
+    files = [desk.lake.put(f"odd/{odd}/quality_report.tsv", report(Name=odd)) for odd in ODD]
+    for decoy in ("1", "x", "star", "what", "p q", "pl us"):
+        desk.lake.put(f"odd/{decoy}/quality_report.tsv", report(Name=f"decoy {decoy}"))
+    desk.good(files)
+    assert {name: row.cts_output_file for name, row in desk.rows().items()} == dict(zip(ODD, files, strict=True))
+
+
+def test_times_as_text_as_datetime_and_naive_are_the_same_instant(desk):
+    noon = datetime(2025, 3, 1, 12, tzinfo=UTC)
+    for n, same in enumerate([noon, noon.replace(tzinfo=None), "2025-03-01T12:00:00Z", "2025-03-01T14:00:00+02:00", "2025-03-01T12:00:00"]):
+        desk.good(report(Name=f"{n}"), completion_time=same)
+    times = desk.spark.table(desk.full("checkm2")).selectExpr("unix_micros(cts_completion_time)").distinct().collect()
+    assert [t[0] for t in times] == [1740830400 * 10**6]
+
+
+@pytest.mark.parametrize("prefix", ["", None, "missing"])
+def test_without_a_prefix_the_namespace_stands_alone(desk, prefix):
+    job = desk.lake.job("ghcr.io/kbasetest/cdm_checkm2", {"quality_report.tsv": NEW}, namespace_prefix=prefix)
+    if prefix == "missing":
+        del job["namespace_prefix"]
+    assert desk.lake.deliver(job, meta={"table": f"{desk.namespace}_bare.checkm2"}).error is None
+    assert desk.spark.table(f"{desk.namespace}_bare.checkm2").count() == 4
+
+
+def test_keys_that_csep_may_add_are_ignored(desk):
+    desk.good(NEW, input_files=["a.fna"], user="kim", tomorrow={"x": 1})
+
+
+def test_an_existing_table_keeps_its_rows_and_columns(desk):
+    old = [COLUMNS[0], "cts_job_id", *COLUMNS[1:]]
+    desk.spark.sql(f"CREATE DATABASE {desk.full('x').split('.')[0]}")
+    columns = ", ".join(f"{name} {kind}" for name, kind in zip(old, TYPES, strict=True))
+    desk.spark.sql(f"CREATE TABLE {desk.full('checkm2')} ({columns}, curator string) USING delta")
+    values = "'before', 50.0, 5.0, 'm', 11, 0.9, 1, 1.0, 1, 0.5, 1, 1, 1, 'None', 'kim'"
+    desk.spark.sql(f"INSERT INTO {desk.full('checkm2')} VALUES ('lakeA_maxbin.001', {values}), ('untouched', {values})")
+    desk.good(NEW)
+    assert desk.spark.table(desk.full("checkm2")).columns == [*old, "curator", *LAYOUT[15:]]
+    rows = desk.rows("Completeness", "cts_job_id", "Additional_Notes", "curator")
+    assert rows["untouched"] == (50.0, "before", "None", "kim")
+    assert rows["lakeA_maxbin.001"][0] == pytest.approx(97.31)
+    assert rows["lakeA_maxbin.001"][3] == "kim"
+    assert len(rows) == 5

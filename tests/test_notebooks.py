@@ -1,0 +1,109 @@
+"""Notebooks are the source: modules equal them, they are clean, and they read as they should."""
+
+import ast
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+NOTEBOOKS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+EXPORTING = [p for p in NOTEBOOKS if "tutorials" not in p.parts]
+
+
+def by_name(path):
+    """The id of a notebook's test."""
+    return path.relative_to(ROOT / "nbs").as_posix()
+
+
+def cells(notebook, kind="code"):
+    """The sources of a notebook's cells of a kind."""
+    return ["".join(c["source"]) for c in json.loads(notebook.read_text())["cells"] if c["cell_type"] == kind]
+
+
+def exported(notebook):
+    """The code that goes into the module, cell by cell, without the directive."""
+    return [re.sub(r"^#\|.*\n", "", c) for c in cells(notebook) if re.match(r"#\|\s*export", c)]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the project, for tools that write."""
+    folder = tmp_path_factory.mktemp("copy")
+    for name in ("nbs", "cdmeventimporters"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    for name in ("settings.ini", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def files(folder, pattern):
+    """The files below a folder by their relative path."""
+    return {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob(pattern) if "__pycache__" not in p.parts}
+
+
+def nbdev(command, folder):
+    """Run one of nbdev's commands in a folder."""
+    subprocess.run([Path(sys.executable).parent / command], cwd=folder, check=True, capture_output=True)
+
+
+def test_exported_modules_equal_the_notebooks(copy):
+    for module in (copy / "cdmeventimporters").rglob("*.py"):
+        module.unlink()
+    nbdev("nbdev_export", copy)
+    assert files(copy / "cdmeventimporters", "*.py") == files(ROOT / "cdmeventimporters", "*.py")
+
+
+def test_notebooks_are_clean(copy):
+    nbdev("nbdev_clean", copy)
+    assert files(copy / "nbs", "*.ipynb") == {by_name(p): p.read_text() for p in NOTEBOOKS}
+
+
+def test_no_two_notebooks_export_one_module():
+    modules = [m for p in NOTEBOOKS for c in cells(p) for m in re.findall(r"^#\|\s*default_exp (\S+)", c)]
+    assert len(set(modules)) == len(modules) == len(EXPORTING)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=by_name)
+def test_a_notebook_begins_with_its_title_and_one_sentence(notebook):
+    assert re.fullmatch(r"# .+\n+> .+", cells(notebook, "markdown")[0])
+
+
+@pytest.mark.parametrize("notebook", EXPORTING, ids=by_name)
+def test_no_cell_is_long(notebook):
+    assert max(len(c.strip().split("\n")) for c in exported(notebook)) <= 50
+
+
+def test_over_all_notebooks_cells_are_small_and_few_are_hidden():
+    lengths = sorted(len(c.strip().split("\n")) for p in EXPORTING for c in exported(p))
+    assert statistics.median(lengths) <= 10
+    assert lengths[int(len(lengths) * 0.9)] <= 25
+    code = [c for p in NOTEBOOKS for c in cells(p)]
+    assert sum(c.startswith("#| hide") for c in code) <= 0.2 * len(code)
+
+
+@pytest.mark.parametrize("notebook", EXPORTING, ids=by_name)
+def test_each_public_function_has_an_example(notebook):
+    examples = "\n".join(c for c in cells(notebook) if not re.match(r"#\|\s*export", c))
+    public = re.findall(r"^(?:def|class) ([a-zA-Z]\w*)", "\n".join(exported(notebook)), re.MULTILINE)
+    assert [name for name in public if not re.search(rf"\b{name}\b", examples)] == []
+
+
+@pytest.mark.parametrize("notebook", EXPORTING, ids=by_name)
+def test_all_that_is_public_has_a_docstring(notebook):
+    nodes = [n for c in exported(notebook) for n in ast.walk(ast.parse(c))]
+    public = [n for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
+    assert [n.name for n in public if not ast.get_docstring(n)] == []
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=by_name)
+def test_a_notebook_tells_nothing_of_the_machine_it_ran_on(notebook):
+    text = notebook.read_text()
+    assert re.findall(r"/home/|/root/|/work/|/Users/|127\.0\.0\.1:\d+|localhost:\d{4,}", text) == []
+    assert "nbdev_export()" not in text
+    assert all(c.get("id") for c in json.loads(text)["cells"])
