@@ -34,9 +34,9 @@ def report(*rows, header=HEADER, **cells) -> str:
 def pytest_collection_finish(session):
     """Notebooks share one warm lake, so that each is a kernel and not a JVM."""
     if any(item.path.suffix == ".ipynb" for item in session.items) and not session.config.option.collectonly:
-        from cdmeventimporters.dev.warm import start_warm
+        from cdmeventimporters.dev.warm import _start_warm
 
-        os.environ["CDM_LAKE"] = str(start_warm()[0])
+        os.environ["CDM_LAKE"] = str(_start_warm()[0])
 
 
 @pytest.fixture(scope="session", params=SERVERS)
@@ -71,7 +71,9 @@ class Desk:
         assert outcome.error is not None, "it was imported"
         assert self.commits() == before
         folder = f"{self.lake.bucket}/"
-        message = str(outcome.error).replace(outcome.job_info.get("id", ""), "JOB").replace(self.full("checkm2"), "TABLE")
+        message = (
+            str(outcome.error).replace(outcome.job_info.get("id", ""), "JOB").replace(self.full("checkm2"), "TABLE")
+        )
         return message.replace(folder, "")
 
     def full(self, table: str) -> str:
@@ -98,7 +100,9 @@ class Desk:
 
     def log(self, *columns) -> list[tuple]:
         """The import log, oldest first."""
-        return [tuple(r) for r in self.spark.table(self.full("import_log")).orderBy("started").select(*columns).collect()]
+        return [
+            tuple(r) for r in self.spark.table(self.full("import_log")).orderBy("started").select(*columns).collect()
+        ]
 
 
 @pytest.fixture

@@ -18,8 +18,14 @@ def without(column, header=HEADER):
 BAD_CELLS = {
     "text": ({"Genome_Size": "large"}, "column Genome_Size: 'large' is not a whole number"),
     "fraction": ({"Total_Contigs": "1.5"}, "column Total_Contigs: '1.5' is not a whole number"),
-    "overflow": ({"Contig_N50": "2147483648"}, "column Contig_N50: '2147483648' does not fit int (-2147483648 to 2147483647)"),
-    "exponent overflow": ({"Contig_N50": "1e400"}, "column Contig_N50: '1e400' does not fit int (-2147483648 to 2147483647)"),
+    "overflow": (
+        {"Contig_N50": "2147483648"},
+        "column Contig_N50: '2147483648' does not fit int (-2147483648 to 2147483647)",
+    ),
+    "exponent overflow": (
+        {"Contig_N50": "1e400"},
+        "column Contig_N50: '1e400' does not fit int (-2147483648 to 2147483647)",
+    ),
     "blank": ({"Genome_Size": " 12"}, "column Genome_Size: ' 12' is not a whole number"),
     "trailing break": ({"Genome_Size": "12\r"}, "column Genome_Size: '12\r' is not a whole number"),
     "nan": ({"GC_Content": "nan"}, "column GC_Content: 'nan' is not a number"),
@@ -39,7 +45,10 @@ BAD_CELLS = {
 def test_each_bad_cell_is_bad_for_the_reason_that_is_said(desk):
     rows = {case: report(**{"Name": case} | cells).split("\n")[1] for case, (cells, _) in BAD_CELLS.items()}
     desk.good(report(ROWS[0], *rows.values()), meta={"on_bad_row": "quarantine"})
-    said = {row.split("\t")[0]: reason for row, reason in desk.rows("row", "reasons", table="checkm2_rejected", key="line").values()}
+    said = {
+        row.split("\t")[0]: reason
+        for row, reason in desk.rows("row", "reasons", table="checkm2_rejected", key="line").values()
+    }
     assert said == {case: reason for case, (_, reason) in BAD_CELLS.items()}
 
 
@@ -56,10 +65,15 @@ def test_an_empty_key_is_named_by_its_line(shared):
 
 
 def test_the_first_cases_of_many_are_named_and_all_are_counted(shared):
-    rows = [ROWS[0].replace("97.31", "x").replace("001", f"{n:03}") if n % 2 else ROWS[0].replace("001", f"{n:03}") for n in range(500)]
+    rows = [
+        ROWS[0].replace("97.31", "x").replace("001", f"{n:03}") if n % 2 else ROWS[0].replace("001", f"{n:03}")
+        for n in range(500)
+    ]
     message = shared.bad(report(*rows))
     assert "250 of 500 rows are bad:" in message
-    assert re.findall(r"line (\d+), Name 'lakeA_maxbin.(\d+)'", message) == [(str(n + 2), f"{n:03}") for n in (1, 3, 5, 7, 9)]
+    assert re.findall(r"line (\d+), Name 'lakeA_maxbin.(\d+)'", message) == [
+        (str(n + 2), f"{n:03}") for n in (1, 3, 5, 7, 9)
+    ]
     assert "  … and 245 more rows\n" in message
     assert len(message) < 4096
 
@@ -79,7 +93,10 @@ WRONG_FILES = {
     "empty": ("", "the file is empty; expected a header line"),
     "only line breaks": ("\n\r\n\n", "the file is empty; expected a header line"),
     "no key column": (report(header=without("Name")), "the header lacks Name; it names Completeness, Contamination, "),
-    "no required column": (report(header=without("Contamination")), "the header lacks Contamination; it names Name, Completeness, "),
+    "no required column": (
+        report(header=without("Contamination")),
+        "the header lacks Contamination; it names Name, Completeness, ",
+    ),
     "other case": (report(header=HEADER.replace("GC_Content", "gc_content")), "the header lacks GC_Content; "),
     "double column": (report(header=HEADER + "\tName"), "the header names 'Name' twice"),
     "another tool's": ("bin_id\tcompleteness\n17\t99.1\n", "the header lacks Name, Completeness, Contamination, "),
@@ -101,8 +118,12 @@ def test_a_faulty_file_is_named(shared, part):
 
 
 def test_a_fault_in_one_of_many_files_names_that_file(shared):
-    message = shared.bad({"0/quality_report.tsv": NEW, "1/quality_report.tsv": OLD.rsplit("\t", 3)[0], "2/quality_report.tsv": OLD})
-    assert "1 of 3 output files cannot be imported:\n  cts/output/JOB/1/quality_report.tsv: the last line has " in message
+    message = shared.bad(
+        {"0/quality_report.tsv": NEW, "1/quality_report.tsv": OLD.rsplit("\t", 3)[0], "2/quality_report.tsv": OLD}
+    )
+    assert (
+        "1 of 3 output files cannot be imported:\n  cts/output/JOB/1/quality_report.tsv: the last line has " in message
+    )
 
 
 def test_a_header_in_the_middle_is_an_error(shared):
@@ -119,7 +140,9 @@ def test_an_output_that_is_not_on_s3_is_named(shared):
 
 
 def test_one_key_with_different_rows_is_an_error(shared):
-    message = shared.bad({"0/quality_report.tsv": NEW, "1/quality_report.tsv": report(ROWS[1].replace("61.07", "61.08"))})
+    message = shared.bad(
+        {"0/quality_report.tsv": NEW, "1/quality_report.tsv": report(ROWS[1].replace("61.07", "61.08"))}
+    )
     assert (
         "No table was changed. 1 key has rows that differ:\n"
         "  cts/output/JOB/0/quality_report.tsv, line 3, Name 'lakeA_maxbin.002' and cts/output/JOB/1/quality_report.tsv, line 2: they differ in Completeness\n"
@@ -141,7 +164,9 @@ def test_the_log_has_the_failure_and_the_job(shared):
 
 def test_a_table_with_another_type_is_left_alone(desk):
     desk.spark.sql(f"CREATE DATABASE {desk.full('x').split('.')[0]}")
-    desk.spark.sql(f"CREATE TABLE {desk.full('checkm2')} (Name string, Completeness string, Genome_Size bigint) USING delta")
+    desk.spark.sql(
+        f"CREATE TABLE {desk.full('checkm2')} (Name string, Completeness string, Genome_Size bigint) USING delta"
+    )
     assert desk.bad(NEW) == (
         "CTS job JOB (ghcr.io/kbasetest/cdm_checkm2) was not imported into TABLE. No table was changed. The table TABLE cannot take the rows, as types differ:\n"
         "  column Completeness is string, and the importer writes float\n"
@@ -159,14 +184,32 @@ def test_a_table_that_is_no_delta_table_is_left_alone(desk):
 
 BEFORE_A_SESSION = {
     "no output": (dict(files={}), "No output file is named 'quality_report.tsv'. The job has 0 output files."),
-    "no match": (dict(files={"checkm2.log": "", "Quality_Report.tsv": NEW}), "No output file is named 'quality_report.tsv'. The job has 2 output files:\n  Quality_Report.tsv\n  checkm2.log\n"),
-    "no completion time": (dict(completion_time=None), "completion_time is None; expected an ISO 8601 text or a datetime."),
+    "no match": (
+        dict(files={"checkm2.log": "", "Quality_Report.tsv": NEW}),
+        "No output file is named 'quality_report.tsv'. The job has 2 output files:\n  Quality_Report.tsv\n  checkm2.log\n",
+    ),
+    "no completion time": (
+        dict(completion_time=None),
+        "completion_time is None; expected an ISO 8601 text or a datetime.",
+    ),
     "no time": (dict(completion_time="yesterday"), "completion_time is 'yesterday', which is not an ISO 8601 time."),
-    "prefix": (dict(namespace_prefix="u_kim.lee-2__"), "namespace_prefix is 'u_kim.lee-2__', but a database name takes only letters, digits and '_'."),
-    "table": (dict(meta={"table": "checkm2"}), "importer_meta names the table 'checkm2'; expected namespace.table, of letters, digits and '_'."),
+    "prefix": (
+        dict(namespace_prefix="u_kim.lee-2__"),
+        "namespace_prefix is 'u_kim.lee-2__', but a database name takes only letters, digits and '_'.",
+    ),
+    "table": (
+        dict(meta={"table": "checkm2"}),
+        "importer_meta names the table 'checkm2'; expected namespace.table, of letters, digits and '_'.",
+    ),
     "three parts": (dict(meta={"table": "a.b.c"}), "importer_meta names the table 'a.b.c'; expected namespace.table"),
-    "both": (dict(meta={"deltatable": "a.b"}), "importer_meta has table and deltatable; expected exactly one of table, deltatable, tables."),
-    "bad rows": (dict(meta={"on_bad_row": "skip"}), "on_bad_row is 'skip' in importer_meta; expected fail or quarantine."),
+    "both": (
+        dict(meta={"deltatable": "a.b"}),
+        "importer_meta has table and deltatable; expected exactly one of table, deltatable, tables.",
+    ),
+    "bad rows": (
+        dict(meta={"on_bad_row": "skip"}),
+        "on_bad_row is 'skip' in importer_meta; expected fail or quarantine.",
+    ),
 }
 
 
@@ -175,7 +218,10 @@ def test_what_can_be_known_before_a_session_fails_before_one(shared, case):
     how, expected = BEFORE_A_SESSION[case]
     files, how = how.get("files", {"quality_report.tsv": NEW}), {k: v for k, v in how.items() if k != "files"}
     job = shared.lake.job("ghcr.io/kbasetest/cdm_checkm2", files)
-    outcome = shared.lake.deliver(job | {k: v for k, v in how.items() if k != "meta"}, meta={"table": f"{shared.namespace}.checkm2"} | how.get("meta", {}))
+    outcome = shared.lake.deliver(
+        job | {k: v for k, v in how.items() if k != "meta"},
+        meta={"table": f"{shared.namespace}.checkm2"} | how.get("meta", {}),
+    )
     assert (outcome.sessions, type(outcome.error).__name__) == (0, "ImportFailed")
     assert expected in str(outcome.error)
     assert str(outcome.error).startswith(f"CTS job {job['id']} (ghcr.io/kbasetest/cdm_checkm2) was not imported")

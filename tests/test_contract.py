@@ -33,7 +33,9 @@ print(json.dumps({
 def runtime(tmp_path_factory) -> str:
     """A path with what CSEP has: a copy of the importers' folder, pyspark and yaml; no package of the project."""
     folder = tmp_path_factory.mktemp("runtime")
-    shutil.copytree(ROOT / "cdmeventimporters", folder / "cdmeventimporters", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "cdmeventimporters", folder / "cdmeventimporters", ignore=shutil.ignore_patterns("__pycache__")
+    )
     for module in ("pyspark", "py4j", "yaml"):
         (folder / module).symlink_to(Path(__import__(module).__file__).parent)
     return str(folder)

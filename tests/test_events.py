@@ -63,7 +63,9 @@ def test_a_raised_revision_is_imported_by_the_next_redelivery_and_a_lower_one_no
     second = replace(quality_report, revision=2)
     job = desk.good(NEW, run_import=importer(quality_report))
     for tables, attempts in [(second, 2), (second, 2), (quality_report, 2)]:
-        outcome = desk.lake.deliver(job.job_info, run_import=importer(tables), meta={"table": f"{desk.namespace}.checkm2"})
+        outcome = desk.lake.deliver(
+            job.job_info, run_import=importer(tables), meta={"table": f"{desk.namespace}.checkm2"}
+        )
         assert outcome.error is None
         assert len(desk.log("revision")) == attempts
     assert desk.log("revision", "rows_unchanged") == [(1, 0), (2, 4)]
@@ -101,7 +103,9 @@ def test_a_failure_that_cannot_be_logged_says_so(desk):
 
 # quarantine
 
-SOME_BAD = report(ROWS[0], ROWS[1].replace("61.07", "160"), "bin.3\t1", ROWS[3].replace("\t4\t", "\tx\t").replace("8.36", "-1"))
+SOME_BAD = report(
+    ROWS[0], ROWS[1].replace("61.07", "160"), "bin.3\t1", ROWS[3].replace("\t4\t", "\tx\t").replace("8.36", "-1")
+)
 QUARANTINE = {"on_bad_row": "quarantine"}
 
 
@@ -113,10 +117,17 @@ def test_quarantine_takes_bad_rows_as_they_were_and_the_table_the_good_ones(desk
     assert desk.rows("row", "reasons", table="checkm2_rejected", key="line") == {
         3: (lines[2], "column Completeness: '160' is not between 0 and 100"),
         4: ("bin.3\t1", "2 fields where the header has 14"),
-        5: (lines[4], "column Completeness: '-1' is not between 0 and 100; column Translation_Table_Used: 'x' is not a whole number"),
+        5: (
+            lines[4],
+            "column Completeness: '-1' is not between 0 and 100; column Translation_Table_Used: 'x' is not a whole number",
+        ),
     }
     rejected = desk.rows(table="checkm2_rejected", key="line")[3]
-    assert (rejected.cts_job_id, rejected.revision, rejected.cts_output_file) == (job.job_info["id"], 1, job.job_info["outputs"][0]["file"])
+    assert (rejected.cts_job_id, rejected.revision, rejected.cts_output_file) == (
+        job.job_info["id"],
+        1,
+        job.job_info["outputs"][0]["file"],
+    )
     assert desk.log("rows_read", "rows_inserted", "rows_rejected") == [(5, 2, 3)]
     commits = desk.commits("checkm2_rejected")
     assert job.replay().error is None
@@ -125,7 +136,12 @@ def test_quarantine_takes_bad_rows_as_they_were_and_the_table_the_good_ones(desk
 
 @pytest.mark.parametrize(
     "text",
-    [report(Completeness="150"), NEW[:600], report(ROWS[0], ROWS[0].replace("97.31", "1")), HEADER.replace("Name", "Bin") + "\n"],
+    [
+        report(Completeness="150"),
+        NEW[:600],
+        report(ROWS[0], ROWS[0].replace("97.31", "1")),
+        HEADER.replace("Name", "Bin") + "\n",
+    ],
     ids=["every row bad", "cut off", "conflicting keys", "missing column"],
 )
 def test_faults_of_a_file_fail_under_quarantine_too(shared, text):
@@ -138,7 +154,9 @@ def test_the_quarantine_is_written_first_and_a_redelivery_completes_the_rest(des
     job = desk.lake.job("ghcr.io/kbasetest/cdm_checkm2", {"quality_report.tsv": SOME_BAD})
     meta = {"table": f"{desk.namespace}.checkm2"} | QUARANTINE
     with monkeypatch.context() as dying:
-        dying.setattr(importing, "merge_rows", lambda table, *rest: merge(table, *rest) if table.endswith("_rejected") else die())
+        dying.setattr(
+            importing, "merge_rows", lambda table, *rest: merge(table, *rest) if table.endswith("_rejected") else die()
+        )
         with pytest.raises(SystemExit):
             desk.lake.deliver(job, meta=meta)
     assert len(desk.rows(table="checkm2_rejected", key="line")) == 3
@@ -161,7 +179,10 @@ def submit_two(desk, first, second, **job):
 
 def test_all_tables_are_checked_before_the_first_is_written(desk):
     outcome = submit_two(desk, NEW, report(Completeness="150"))
-    assert f"was not imported into {desk.full('checkm2')}, {desk.full('second')}. No table was changed. 1 of 1 rows is bad:" in str(outcome.error)
+    assert (
+        f"was not imported into {desk.full('checkm2')}, {desk.full('second')}. No table was changed. 1 of 1 rows is bad:"
+        in str(outcome.error)
+    )
     assert (desk.exists(), desk.exists("second")) == (False, False)
     assert desk.log("table", "status") == [(desk.full("checkm2"), "failed"), (desk.full("second"), "failed")]
 
@@ -188,6 +209,7 @@ def test_a_failure_between_two_tables_says_which_hold_the_job_and_a_redelivery_c
 
 # creation
 
+
 def test_a_location_left_by_a_creator_that_died_is_adopted(desk):
     desk.spark.sql(f"CREATE DATABASE {desk.full('x').split('.')[0]}")
     location = desk.spark.catalog.getDatabase(desk.full("x").split(".")[0]).locationUri
@@ -201,11 +223,15 @@ def test_a_location_that_holds_rows_is_left_to_somebody_to_decide(desk):
     location = desk.spark.catalog.getDatabase(desk.full("x").split(".")[0]).locationUri
     desk.spark.createDataFrame([("a",)], "Name string").write.format("delta").save(f"{location}/checkm2")
     message = str(desk.submit(NEW).error)
-    assert f"The table {desk.full('checkm2')} cannot be created, as its location holds files that no catalog entry names:\n  {location}/checkm2\n" in message
+    assert (
+        f"The table {desk.full('checkm2')} cannot be created, as its location holds files that no catalog entry names:\n  {location}/checkm2\n"
+        in message
+    )
     assert desk.spark.read.format("delta").load(f"{location}/checkm2").count() == 1
 
 
 # sessions
+
 
 @pytest.mark.parametrize("text", [NEW, report(Completeness="150")], ids=["success", "failure"])
 def test_the_session_is_left_as_it_was(desk, text):

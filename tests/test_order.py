@@ -14,7 +14,9 @@ _tables = itertools.count()
 
 def report(values):
     """A report of these genomes with these completenesses."""
-    return "\n".join([HEADER, *(ROWS[0].replace("lakeA_maxbin.001", g).replace("97.31", str(v)) for g, v in values.items())])
+    return "\n".join(
+        [HEADER, *(ROWS[0].replace("lakeA_maxbin.001", g).replace("97.31", str(v)) for g, v in values.items())]
+    )
 
 
 # few hours and few values, so that jobs often complete together and often agree
@@ -32,7 +34,12 @@ def histories(draw):
 
 
 @pytest.mark.parametrize("meta", [{}, {"again": True}], ids=["guarded", "again"])
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], derandomize=True)
+@settings(
+    max_examples=6,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    derandomize=True,
+)
 @given(history=histories())
 def test_any_order_and_repetition_ends_in_the_same_table(shared, meta, history):
     made, events = history
@@ -48,4 +55,6 @@ def test_any_order_and_repetition_ends_in_the_same_table(shared, meta, history):
     for n, (hour, values) in enumerate(made):
         for genome, value in values.items():
             newest[genome] = max(newest.get(genome, (-1, "", 0)), (hour, f"{table}-{n}", value))
-    assert shared.rows("cts_job_id", "Completeness", table=table) == {g: (job, value) for g, (_, job, value) in newest.items()}
+    assert shared.rows("cts_job_id", "Completeness", table=table) == {
+        g: (job, value) for g, (_, job, value) in newest.items()
+    }

@@ -26,7 +26,9 @@ LOG_COLUMNS = (
     Column("image_digest", "string", "Digest of that image"),
     Column("cts_completion_time", "timestamp", "When the job completed"),
     Column("files", "int", "Output files that the rows are from"),
-    Column("rows_read", "bigint", "Rows in these files; NULL where a redelivery found the rows in the table and wrote this"),
+    Column(
+        "rows_read", "bigint", "Rows in these files; NULL where a redelivery found the rows in the table and wrote this"
+    ),
     Column("rows_inserted", "bigint", "Rows with a key that was new to the table"),
     Column("rows_updated", "bigint", "Rows that replaced one of an earlier job"),
     Column("rows_unchanged", "bigint", "Rows that equal one of this job, or that one of a later job stands for"),

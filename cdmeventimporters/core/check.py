@@ -30,19 +30,25 @@ def _whole_number(column: Column) -> tuple[str, str]:
     value = f"try_cast({exact} AS {column.type})"
     scaled = f"{cell} RLIKE r'{NUMBER}' AND {cell} RLIKE '[eE]' AND {exact} = floor({exact}) AND ({exact} <> 0 OR {cell} RLIKE r'{ZERO}')"
     huge = f"{cell} RLIKE r'{NUMBER}' AND {exact} IS NULL AND NOT {cell} RLIKE '[eE]-'"
-    return value, f"""CASE
+    return (
+        value,
+        f"""CASE
         WHEN NOT ({cell} RLIKE r'{WHOLE}' OR coalesce({scaled}, false) OR {huge}) THEN 'is not a whole number'
-        WHEN {value} IS NULL THEN 'does not fit {column.type} ({low} to {high})' END"""
+        WHEN {value} IS NULL THEN 'does not fit {column.type} ({low} to {high})' END""",
+    )
 
 # %% ../../nbs/core/03_check.ipynb #d569d3ce
 def _real_number(column: Column) -> tuple[str, str]:
     "Value and fault of a cell that should be a number. What is too small for its type is 0, what is too large is a fault."
     cell, value = f"`{column.name}`", f"try_cast(`{column.name}` AS {column.type})"
     spelt_out = f"{cell} RLIKE r'{NONFINITE}'" if column.nonfinite else "false"
-    return value, f"""CASE
+    return (
+        value,
+        f"""CASE
         WHEN {spelt_out} THEN NULL
         WHEN NOT {cell} RLIKE r'{NUMBER}' THEN 'is not a number'
-        WHEN abs({value}) = double('Infinity') THEN 'is too large for {column.type}' END"""
+        WHEN abs({value}) = double('Infinity') THEN 'is too large for {column.type}' END""",
+    )
 
 # %% ../../nbs/core/03_check.ipynb #8f068275
 def _out_of_range(column: Column, value: str) -> str:
@@ -50,7 +56,13 @@ def _out_of_range(column: Column, value: str) -> str:
     low, high = column.between
     outside = [f"{value} < {low}"] if low is not None else []
     outside += [f"{value} > {high} AND NOT isnan({value})"] if high is not None else []
-    said = f"is not between {low} and {high}" if None not in (low, high) else f"is less than {low}" if high is None else f"is more than {high}"
+    said = (
+        f"is not between {low} and {high}"
+        if None not in (low, high)
+        else f"is less than {low}"
+        if high is None
+        else f"is more than {high}"
+    )
     return f"CASE WHEN {' OR '.join(outside)} THEN '{said}' END"
 
 # %% ../../nbs/core/03_check.ipynb #9d22f88b
@@ -75,7 +87,9 @@ def _without_nulls(cells: DataFrame, table: Table) -> DataFrame:
     "The cells with NULL for what means no value."
     empty = cells.withColumns({c.name: F.expr(f"nullif(`{c.name}`, '')") for c in table.tool_columns})
     words = {c.name: c.nulls for c in table.tool_columns if c.nulls and c.name not in table.key}
-    return empty.withColumns({name: F.when(~F.col(name).isin(list(nulls)), F.col(name)) for name, nulls in words.items()})
+    return empty.withColumns(
+        {name: F.when(~F.col(name).isin(list(nulls)), F.col(name)) for name, nulls in words.items()}
+    )
 
 # %% ../../nbs/core/03_check.ipynb #3a27269f
 def check_cells(
@@ -99,12 +113,18 @@ def count_rows(
     expected: Mapping[str, int],  # {file: number of its rows}, from `read_headers`
 ) -> tuple[int, int]:  # number of rows, number of bad rows
     "Count the rows; raises `ImportFailed` if a file does not have the rows it should, or if all rows are bad."
-    counts = {r.file: r for r in rows.groupBy("file").agg(F.count("*").alias("rows"), F.count_if(F.size("faults") > 0).alias("bad")).collect()}
+    counts = {
+        r.file: r
+        for r in rows.groupBy("file")
+        .agg(F.count("*").alias("rows"), F.count_if(F.size("faults") > 0).alias("bad"))
+        .collect()
+    }
     wrong = [f"{file}: {n} rows, of which {counts[file].rows if file in counts else 0} could be read" for file, n in expected.items()
              if n != (counts[file].rows if file in counts else 0)]  # fmt: skip
     if wrong:
         raise ImportFailed(
-            "A file does not hold one header line and then its rows, or changed while it was read:", wrong[:5],
+            "A file does not hold one header line and then its rows, or changed while it was read:",
+            wrong[:5],
             "Reports that were joined must be delivered as the files they were.",
         )
     return sum(r.rows for r in counts.values()), sum(r.bad for r in counts.values())
@@ -127,10 +147,15 @@ def bad_rows(
 ) -> ImportFailed:
     "The error that says which rows are bad."
     first = rows.where(F.size("faults") > 0).orderBy("file", "number").limit(CASES).collect()
-    cases = [f"{_place(row, table)}{', ' if fault.startswith('column') else ': '}{fault}" for row in first for fault in row.faults]
+    cases = [
+        f"{_place(row, table)}{', ' if fault.startswith('column') else ': '}{fault}"
+        for row in first
+        for fault in row.faults
+    ]
     more = [f"… and {bad - len(first)} more rows"] if bad > len(first) else []
     return ImportFailed(
-        f"{bad} of {count} rows {'is' if bad == 1 else 'are'} bad:", cases[: 2 * CASES] + more,
+        f"{bad} of {count} rows {'is' if bad == 1 else 'are'} bad:",
+        cases[: 2 * CASES] + more,
         "Mend the file and replay the job, or import its good rows by on_bad_row: quarantine in the importer's YAML file.",
     )
 
@@ -138,7 +163,9 @@ def bad_rows(
 def fold_rows(
     rows: DataFrame,  # good rows from `check_cells`
     table: Table,
-) -> DataFrame:  # the tool columns, `_rescued_data`, `cts_output_file`, and `agree`: whether all rows of the key were equal
+) -> (
+    DataFrame
+):  # the tool columns, `_rescued_data`, `cts_output_file`, and `agree`: whether all rows of the key were equal
     "One row for each key."
     names = [*(c.name for c in table.tool_columns), RESCUED_DATA.name]
     values, keys = F.struct(*names), [k for k in table.key if k != CTS_JOB_ID.name]
@@ -166,6 +193,7 @@ def conflicting_rows(
     ]
     more = [f"… and {count - len(first)} more"] if count > len(first) else []
     return ImportFailed(
-        f"{count} {'key has' if count == 1 else 'keys have'} rows that differ:", cases + more,
+        f"{count} {'key has' if count == 1 else 'keys have'} rows that differ:",
+        cases + more,
         "Nobody can say which is right. Deliver one row for each key, and replay the job.",
     )

@@ -27,7 +27,15 @@ from cdmeventimporters.core.spec import (
     Column,
     Table,
 )
-from .write import Witness, check_table, ensure_table, mark_applied, merge_rows, session_of_ones_own, was_applied
+from cdmeventimporters.core.write import (
+    Witness,
+    check_table,
+    ensure_table,
+    mark_applied,
+    merge_rows,
+    session_of_ones_own,
+    was_applied,
+)
 
 # %% ../../nbs/core/06_importing.ipynb #9fcab24d
 @dataclass(frozen=True)
@@ -70,11 +78,10 @@ class _Checked:
     distinct: int  # number of rows to be written
     bad: int  # number of bad rows
 
-# %% ../../nbs/core/06_importing.ipynb #fd834d94
+# %% ../../nbs/core/06_importing.ipynb #40725960
 def _check(spark: SparkSession, target: _Target, quarantine: bool) -> _Checked:
     "Read and check the rows of `target`; raises `ImportFailed` if they cannot be written."
     table, files = target.table, target.files
-    check_table(spark, target.name, table.all_columns)
     by_header = read_headers(read_lines(spark, files), files, table)
 
     def rows(numbered=False):
@@ -119,7 +126,9 @@ def _rejected(numbered: DataFrame, target: _Target) -> DataFrame:
         F.col("line").alias("row"),
         F.array_join("faults", "; ").alias("reasons"),
     )
-    return rows.drop("line").select(*(F.col("number" if c.name == "line" else c.name).cast(c.type).alias(c.name) for c in REJECTED_COLUMNS))
+    return rows.drop("line").select(
+        *(F.col("number" if c.name == "line" else c.name).cast(c.type).alias(c.name) for c in REJECTED_COLUMNS)
+    )
 
 # %% ../../nbs/core/06_importing.ipynb #8c25bfcb
 def _quarantines(metadata: Mapping) -> bool:
@@ -143,7 +152,13 @@ def _write(spark: SparkSession, checked: _Checked, again: bool) -> dict[str, int
         mark_applied(spark, target.name, target.table.key[0], target.witness)
     inserted, updated = merged or (0, 0)
     unchanged = checked.distinct - inserted - updated
-    return dict(rows_read=checked.read, rows_inserted=inserted, rows_updated=updated, rows_unchanged=unchanged, rows_rejected=checked.bad)
+    return dict(
+        rows_read=checked.read,
+        rows_inserted=inserted,
+        rows_updated=updated,
+        rows_unchanged=unchanged,
+        rows_rejected=checked.bad,
+    )
 
 # %% ../../nbs/core/06_importing.ipynb #bbd37f4f
 @dataclass
@@ -162,7 +177,9 @@ class _Attempt:
         "In which state the tables are."
         held = ", ".join(e.table for e in self.entries)
         if self.writing:
-            return f"Whether {self.writing} holds its rows is not known; a redelivery completes it." + (f" {held} holds them." if held else "")
+            return f"Whether {self.writing} holds its rows is not known; a redelivery completes it." + (
+                f" {held} holds them." if held else ""
+            )
         return f"{held} holds its rows; a redelivery completes the others." if held else "No table was changed."
 
 # %% ../../nbs/core/06_importing.ipynb #547e7da9
@@ -171,8 +188,14 @@ def _explain(error: Exception, job_info: Mapping, attempt: _Attempt) -> ImportFa
     job, image = (job_info.get(k) if isinstance(job_info, Mapping) else None for k in ("id", "image"))
     into = f" into {', '.join(t.name for t in attempt.targets)}" if attempt.targets else ""
     if not isinstance(error, ImportFailed):
-        error = ImportFailed("Spark failed:", [reason(error)], "If this passes, replay the job; else it is for the people who run Spark and its storage.")
-    return ImportFailed(f"CTS job {job} ({image}) was not imported{into}. {attempt.state()} {error.what}", error.where, error.todo)
+        error = ImportFailed(
+            "Spark failed:",
+            [reason(error)],
+            "If this passes, replay the job; else it is for the people who run Spark and its storage.",
+        )
+    return ImportFailed(
+        f"CTS job {job} ({image}) was not imported{into}. {attempt.state()} {error.what}", error.where, error.todo
+    )
 
 # %% ../../nbs/core/06_importing.ipynb #52fc356c
 def import_tables(
@@ -197,7 +220,9 @@ def _said_by_spark(error: Exception) -> bool:
     return isinstance(error, ImportFailed) or type(error).__module__.startswith(("pyspark", "py4j", "delta"))
 
 # %% ../../nbs/core/06_importing.ipynb #ee204e0a
-def _import(attempt: _Attempt, get_spark: Callable, job_info: Mapping, metadata: Mapping, tables: tuple[Table, ...]) -> None:
+def _import(
+    attempt: _Attempt, get_spark: Callable, job_info: Mapping, metadata: Mapping, tables: tuple[Table, ...]
+) -> None:
     "Put the rows of the job into its tables, all of them checked before the first is written."
     attempt.targets = _targets(read_job(job_info), metadata, tables)
     quarantine, attempt.again = _quarantines(metadata), bool(metadata.get("again"))
@@ -205,9 +230,11 @@ def _import(attempt: _Attempt, get_spark: Callable, job_info: Mapping, metadata:
     with session_of_ones_own(spark):
         _import_targets(spark, attempt, quarantine)
 
-# %% ../../nbs/core/06_importing.ipynb #0d0106dc
+# %% ../../nbs/core/06_importing.ipynb #7f9bcdc3
 def _import_targets(spark: SparkSession, attempt: _Attempt, quarantine: bool) -> None:
     "The steps that need a session."
+    for t in attempt.targets:
+        check_table(spark, t.name, t.table.all_columns)
     applied = [t for t in attempt.targets if not attempt.again and was_applied(spark, t.name, t.witness)]
     attempt.entries = [t.entry(attempt.started) for t in applied]
     for checked in [_check(spark, t, quarantine) for t in attempt.targets if t not in applied]:
@@ -220,7 +247,9 @@ def _import_targets(spark: SparkSession, attempt: _Attempt, quarantine: bool) ->
 def _record_import(attempt: _Attempt) -> None:
     "Write the log of an import, unless it is there; raises `ImportFailed` if that fails, though the rows are in."
     targets, log = attempt.targets, log_table(attempt.targets[0].name)
-    whose = f"cts job {targets[0].job.id}, {', '.join(t.table.name for t in targets)}" + (f", {uuid.uuid4()}" if attempt.again else "")
+    whose = f"cts job {targets[0].job.id}, {', '.join(t.table.name for t in targets)}" + (
+        f", {uuid.uuid4()}" if attempt.again else ""
+    )
     witness = Witness(whose, sum(t.table.revision for t in targets))
     try:
         if attempt.wrote or not was_applied(attempt.spark, log, witness):
@@ -236,10 +265,21 @@ def _record_failure(failed: ImportFailed, job_info: Mapping, attempt: _Attempt) 
     "Write a failure to the log, if there is a session; the error, which says so if that fails."
     held = {e.table for e in attempt.entries}
     info = json.dumps(job_info, default=str)
-    entries = [t.entry(attempt.started, status="failed", error=str(failed), job_info=info) for t in attempt.targets if t.name not in held]
+    entries = [
+        t.entry(attempt.started, status="failed", error=str(failed), job_info=info)
+        for t in attempt.targets
+        if t.name not in held
+    ]
     try:
         if attempt.spark and entries:
-            record(attempt.spark, log_table(entries[0].table), attempt.entries + entries, Witness(f"attempt {uuid.uuid4()}", 1))
+            record(
+                attempt.spark,
+                log_table(entries[0].table),
+                attempt.entries + entries,
+                Witness(f"attempt {uuid.uuid4()}", 1),
+            )
     except Exception as error:
-        return ImportFailed(failed.what, [*failed.where, f"(The import log could not be written: {reason(error)})"], failed.todo)
+        return ImportFailed(
+            failed.what, [*failed.where, f"(The import log could not be written: {reason(error)})"], failed.todo
+        )
     return failed

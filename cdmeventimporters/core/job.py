@@ -100,8 +100,12 @@ def _prefix(info: Mapping) -> str:
 def _outputs(info: Mapping) -> tuple[str, ...]:
     "The paths of the outputs, sorted, each once."
     outputs = info.get("outputs")
-    if not isinstance(outputs, list | tuple) or not all(isinstance(o, Mapping) and isinstance(o.get("file"), str) for o in outputs):
-        raise ImportFailed(f"outputs is {str(outputs)[:200]}; expected a list of {{'file': 'bucket/key', 'crc64nvme': …}}.")
+    if not isinstance(outputs, list | tuple) or not all(
+        isinstance(o, Mapping) and isinstance(o.get("file"), str) for o in outputs
+    ):
+        raise ImportFailed(
+            f"outputs is {str(outputs)[:200]}; expected a list of {{'file': 'bucket/key', 'crc64nvme': …}}."
+        )
     return tuple(sorted({o["file"] for o in outputs}))
 
 # %% ../../nbs/core/00_job.ipynb #5d9f4550
@@ -127,12 +131,18 @@ def select_outputs(
     exclude: tuple[str, ...] = (),  # globs for the whole path
 ) -> list[str]:  # `bucket/key` of each selected output, sorted
     "The outputs of `job` that match; raises `ImportFailed` if none does, or if one cannot be read."
-    found = [o for o in job.outputs if fnmatchcase(o.rsplit("/", 1)[-1], files) and not any(fnmatchcase(o, e) for e in exclude)]
+    found = [
+        o
+        for o in job.outputs
+        if fnmatchcase(o.rsplit("/", 1)[-1], files) and not any(fnmatchcase(o, e) for e in exclude)
+    ]
     if not found:
         names = Counter(o.rsplit("/", 1)[-1] for o in job.outputs)
         raise ImportFailed(
-            f"No output file is named {files!r}" + (f" (leaving out {', '.join(map(repr, exclude))})" if exclude else "")
-            + f". The job has {len(job.outputs)} output file{'s' * (len(job.outputs) != 1)}" + (":" if names else "."),
+            f"No output file is named {files!r}"
+            + (f" (leaving out {', '.join(map(repr, exclude))})" if exclude else "")
+            + f". The job has {len(job.outputs)} output file{'s' * (len(job.outputs) != 1)}"
+            + (":" if names else "."),
             [f"{name}" + (f" ({n} times)" if n > 1 else "") for name, n in names.most_common(5)]
             + ([f"… and {len(names) - 5} more names"] if len(names) > 5 else []),
             "Look into the job's logs: the tool may have failed, or may have been told to write elsewhere.",
@@ -172,7 +182,9 @@ def table_names(
     named = _named_tables(metadata or {}, names)
     for table in named.values():
         if not isinstance(table, str) or not re.fullmatch(r"\w+\.\w+", table, re.ASCII):
-            raise ImportFailed(f"importer_meta names the table {table!r}; expected namespace.table, of letters, digits and '_'.")
+            raise ImportFailed(
+                f"importer_meta names the table {table!r}; expected namespace.table, of letters, digits and '_'."
+            )
     if len({table.lower() for table in named.values()}) < len(named):
         raise ImportFailed(f"importer_meta names one table twice: {', '.join(named.values())}.")
     return {name: job.prefix + named[name] for name in names}

@@ -34,10 +34,14 @@ def read_lines(
     except Exception as error:
         raise _not_readable(error, files) from None
     lines = text.select(
-        F.substring(F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B"))), len("s3a://") + 1, 1100).alias("file"),
+        F.substring(
+            F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B"))), len("s3a://") + 1, 1100
+        ).alias("file"),
         F.col("_metadata.file_block_start").alias("block"),
         F.monotonically_increasing_id().alias("index"),
-        F.when(F.col("value").endswith("\r"), F.expr("substring(value, 1, length(value) - 1)")).otherwise(F.col("value")).alias("line"),
+        F.when(F.col("value").endswith("\r"), F.expr("substring(value, 1, length(value) - 1)"))
+        .otherwise(F.col("value"))
+        .alias("line"),
     )
     if numbered:
         lines = lines.withColumn("number", F.row_number().over(Window.partitionBy("file").orderBy("block", "index")))
@@ -51,9 +55,13 @@ def _not_readable(error: Exception, files: list[str]) -> ImportFailed:
         file for file in files if "NoSuchBucket" in said and f"s3a://{file.split('/')[0]}" in said
     ]
     if not missing:
-        return ImportFailed("The output files cannot be read.", [said], "See to the storage or its credentials, and replay the job.")
+        return ImportFailed(
+            "The output files cannot be read.", [said], "See to the storage or its credentials, and replay the job."
+        )
     return ImportFailed(
-        "An output file that the job lists is not on S3:", missing[:1], "Was it deleted or moved? Put it back, and replay the job."
+        "An output file that the job lists is not on S3:",
+        missing[:1],
+        "Was it deleted or moved? Put it back, and replay the job.",
     )
 
 # %% ../../nbs/core/02_read.ipynb #6a8e9175
@@ -110,7 +118,8 @@ def read_headers(
     if faults:
         more = [f"… and {len(faults) - 5} more"] if len(faults) > 5 else []
         raise ImportFailed(
-            f"{len({f.split(': ')[0] for f in faults})} of {len(files)} output files cannot be imported:", faults[:5] + more,
+            f"{len({f.split(': ')[0] for f in faults})} of {len(files)} output files cannot be imported:",
+            faults[:5] + more,
             "A file that was cut off or damaged must be written again; a layout that the importer does not know must be declared.",
         )
     by_header = {}
@@ -143,7 +152,11 @@ def read_cells(
 ) -> DataFrame:  # a string for each tool column, `_rescued_data`, and where it stands: `file`, `block`, `index`, `line`, `found`, `expected`
     "All rows of the files, columns by name; `found` and `expected` count the fields of the line and of its header."
     parts = [
-        _cells(read_lines(spark, list(files), numbered).where(F.col("line") != first), first.lstrip("\ufeff").split(table.separator), table)
+        _cells(
+            read_lines(spark, list(files), numbered).where(F.col("line") != first),
+            first.lstrip("\ufeff").split(table.separator),
+            table,
+        )
         for first, files in by_header.items()
     ]
     return reduce(DataFrame.unionByName, parts)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from .job import ImportFailed, reason
+from .job import ImportFailed
 from .spec import CTS_COMPLETION_TIME, CTS_JOB_ID, Column
 
 # %% ../../nbs/core/04_write.ipynb #aa872acc
@@ -64,7 +64,9 @@ def session_of_ones_own(
 # %% ../../nbs/core/04_write.ipynb #8833ea59
 def _witnessed(spark: SparkSession, witness: Witness | None):
     "Within, statements on `spark` are witnessed, or with None certainly not."
-    return _settings(spark, {_APPLICATION: witness and witness.application, _VERSION: witness and str(witness.version), **_FAST})
+    return _settings(
+        spark, {_APPLICATION: witness and witness.application, _VERSION: witness and str(witness.version), **_FAST}
+    )
 
 # %% ../../nbs/core/04_write.ipynb #35d67376
 def _quoted(table: str) -> str:
@@ -111,7 +113,10 @@ def check_table(
         return
     types, provider = _describe(spark, table)
     if provider.lower() != "delta":
-        raise ImportFailed(f"{table} is a {provider}; expected a Delta table.", todo="Name another table in the importer's YAML file, or move this one.")
+        raise ImportFailed(
+            f"{table} is a {provider}; expected a Delta table.",
+            todo="Name another table in the importer's YAML file, or move this one.",
+        )
     wrong = [c for c in columns if types.get(c.name.lower(), c.type) != c.type]
     if wrong:
         raise ImportFailed(
@@ -130,7 +135,9 @@ def _create(spark: SparkSession, table: str, columns: Iterable[Column], comment:
     "Create `table` unless somebody else does."
     spark.sql(f"CREATE DATABASE IF NOT EXISTS `{table.split('.')[0]}`")
     try:
-        spark.sql(f"CREATE TABLE IF NOT EXISTS {_quoted(table)} ({_ddl(columns)}) USING delta COMMENT {_literal(comment)}")
+        spark.sql(
+            f"CREATE TABLE IF NOT EXISTS {_quoted(table)} ({_ddl(columns)}) USING delta COMMENT {_literal(comment)}"
+        )
     except Exception as error:
         if "NON_EMPTY_LOCATION" in str(error):
             _adopt(spark, table, columns, comment)
@@ -163,16 +170,24 @@ def _adopt(spark: SparkSession, table: str, columns: Iterable[Column], comment: 
             _frame(spark, columns).write.format("delta").save(location)
         case None:
             raise ImportFailed(
-                f"The table {table} cannot be created, as its location holds files that no catalog entry names:", [location],
+                f"The table {table} cannot be created, as its location holds files that no catalog entry names:",
+                [location],
                 "If this is a table that lost its entry, enter it with CREATE TABLE … USING delta LOCATION …; else move it away.",
             )
-    spark.sql(f"CREATE TABLE IF NOT EXISTS {_quoted(table)} USING delta COMMENT {_literal(comment)} LOCATION {_literal(location)}")
+    spark.sql(
+        f"CREATE TABLE IF NOT EXISTS {_quoted(table)} USING delta COMMENT {_literal(comment)} LOCATION {_literal(location)}"
+    )
 
 # %% ../../nbs/core/04_write.ipynb #0d2ff51e
 def _frame(spark: SparkSession, columns: Sequence[Column], rows: Iterable[tuple] = ()) -> DataFrame:
     "A DataFrame of a few rows with these columns and their comments, made without Python on Spark's workers."
     parts = [
-        one_row.select(*(F.lit(v).cast(c.type).alias(c.name, metadata={"comment": c.comment}) for v, c in zip(row, columns, strict=True)))
+        one_row.select(
+            *(
+                F.lit(v).cast(c.type).alias(c.name, metadata={"comment": c.comment})
+                for v, c in zip(row, columns, strict=True)
+            )
+        )
         for one_row, row in [(spark.range(1), row) for row in rows] or [(spark.range(0), [None] * len(columns))]
     ]
     return reduce(DataFrame.unionAll, parts)
@@ -195,7 +210,9 @@ def ensure_table(
             _retrying(lambda: empty.option("mergeSchema", "true").saveAsTable(_quoted(table)))
 
 # %% ../../nbs/core/04_write.ipynb #ac8bac7e
-CONFLICT = re.compile(r"Concurrent(Append|DeleteRead|DeleteDelete|Transaction|Write)|MetadataChanged|ProtocolChanged|DELTA_CONCURRENT_|DELTA_METADATA_CHANGED|DELTA_PROTOCOL_CHANGED")
+CONFLICT = re.compile(
+    r"Concurrent(Append|DeleteRead|DeleteDelete|Transaction|Write)|MetadataChanged|ProtocolChanged|DELTA_CONCURRENT_|DELTA_METADATA_CHANGED|DELTA_PROTOCOL_CHANGED"
+)
 
 # %% ../../nbs/core/04_write.ipynb #1568b43e
 def _retrying(statement: Callable):

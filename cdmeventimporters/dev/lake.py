@@ -137,9 +137,10 @@ class Outcome:
         letter = {"job_id": job_id, "state": "complete", "time": str(completed)}
         return letter | {"trans_id": str(uuid.uuid4()), "error_dlq": str(self.error), "error_dlq_trace": trace}
 
-# %% ../../nbs/dev/04_lake.ipynb #687e60df
+# %% ../../nbs/dev/04_lake.ipynb #49e2b158
 @patch
 def __str__(self: Outcome) -> str:
+    "What became of the event, in a line."
     files = len(self.job_info.get("outputs") or ())
     what = f"failed: {type(self.error).__name__}: {self.error}" if self.error else "imported"
     count = f"{files} file{'s' * (files != 1)}"
