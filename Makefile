@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-matrix test-matrix-ci test-spark40 test-spark35 lake lab export clean minio
+.PHONY: help env demo test test-minio test-matrix test-ci lake lab export clean minio
 
 PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys.executable)' 2>/dev/null; done))
@@ -22,15 +22,18 @@ env: .venv/.made ## the Python environment in .venv, as locked; asks for Java 17
 demo: env ## the lake, and a little history of CheckM2 jobs in it
 	@$(PY) -m cdmeventimporters.dev.demo
 
-test: env ## lint, then all tests and all notebooks (on a minio, if one is on the PATH)
+test: env ## lint, then all tests and all notebooks, on SeaweedFS
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	IN_TEST=1 $(PY) -m pytest --nbval-lax
 
+test-minio: env minio ## the tests on a MinIO server
+	PATH="$(CACHE)/bin:$$PATH" CDM_TEST_S3=minio IN_TEST=1 $(PY) -m pytest tests $(PYTEST_ARGS)
+
 test-matrix: test-spark40 test-spark35 ## the tests on Spark 4.0 and Spark 3.5
 
-test-matrix-ci: PYTEST_ARGS += -m matrix
-test-matrix-ci: test-matrix ## of these, what CI runs
+test-ci: PYTEST_ARGS += -m matrix
+test-ci: test-minio test-matrix ## of the last two, what CI runs: the cases of reading and checking, and imports end to end
 
 test-spark%: .venv-spark%/.made
 	@$(PYTHON) cdmeventimporters/dev/java.py
@@ -50,7 +53,7 @@ clean: ## remove what was made here; what was downloaded stays
 	rm -rf .venv .venv-spark40 .venv-spark35 .uv .lake .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-minio: $(CACHE)/bin/minio ## build the MinIO server (needs Go; 6 minutes); then put it on the PATH
+minio: $(CACHE)/bin/minio ## build the MinIO server, once (needs Go; 6 minutes)
 
 $(CACHE)/bin/minio:
 	@command -v go >/dev/null || { echo "Go is needed to build MinIO: install it, or put a minio on the PATH."; exit 1; }
@@ -66,6 +69,7 @@ $(CACHE)/bin/minio:
 	@$(ENSURE_UV)
 	UV_PROJECT_ENVIRONMENT=.venv-spark$* $(SYNC) --no-group spark41 --group spark$* && touch $@
 
+.SECONDARY:
 .PHONY: python
 python:
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11, 3.12 or 3.13 is needed, and there is none on the PATH: install one."; exit 1; }

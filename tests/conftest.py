@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +15,8 @@ NEW, OLD = ((SAMPLES / version / "quality_report.tsv").read_text() for version i
 HEADER, *ROWS = NEW.split("\n")
 IMAGE = "ghcr.io/kbasetest/cdm_checkm2"
 
-SERVERS = ["seaweedfs", *(["minio"] if shutil.which("minio") else [])]
-if os.environ.get("CDM_S3_ENDPOINT"):
-    SERVERS = [None]  # the server that the environment names
+# the server that the environment names, or else those of CDM_TEST_S3, each in its turn
+SERVERS = [None] if os.environ.get("CDM_S3_ENDPOINT") else os.environ.get("CDM_TEST_S3", "seaweedfs").split(",")
 
 _namespaces = itertools.count()
 

@@ -24,7 +24,6 @@ def die(*_, **__):
     raise SystemExit("killed")
 
 
-@pytest.mark.matrix
 def test_a_redelivery_reads_nothing_and_commits_nothing(desk, monkeypatch):
     job = desk.good(NEW)
     before, logged = desk.commits(), desk.commits("import_log")

@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 import pytest
 from conftest import HEADER, NEW, OLD, ROWS, report
 
-pytestmark = pytest.mark.matrix
-
 COLUMNS = HEADER.split("\t")
 LAYOUT = [
     COLUMNS[0],
@@ -24,6 +22,7 @@ TYPES = (
 )
 
 
+@pytest.mark.matrix
 def test_a_job_with_reports_of_two_versions_lands_typed_and_traceable(desk):
     job = desk.good(
         {"0/quality_report.tsv": NEW, "1/quality_report.tsv": OLD},
@@ -95,6 +94,7 @@ FINE = {
 }
 
 
+@pytest.mark.matrix
 def test_layouts_and_cells_that_are_fine(desk):
     names = {}
     for n, (case, (text, _)) in enumerate(FINE.items()):
@@ -151,6 +151,7 @@ ODD = [
 ODD = {odd: odd.replace("\t", " ") for odd in ODD}
 
 
+@pytest.mark.matrix
 def test_paths_with_every_legal_character_beside_decoys(desk):
     files = [desk.lake.put(f"odd/{odd}/quality_report.tsv", report(Name=name)) for odd, name in ODD.items()]
     for decoy in ("1", "x", "star", "what", "p q", "pl us"):
@@ -184,6 +185,7 @@ def test_keys_that_csep_may_add_are_ignored(desk):
     desk.good(NEW, input_files=["a.fna"], user="kim", tomorrow={"x": 1})
 
 
+@pytest.mark.matrix
 def test_an_existing_table_keeps_its_rows_and_columns(desk):
     old = [COLUMNS[0], "cts_job_id", *COLUMNS[1:]]
     desk.spark.sql(f"CREATE DATABASE {desk.full('x').split('.')[0]}")

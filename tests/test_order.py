@@ -35,7 +35,7 @@ def histories(draw):
 
 @pytest.mark.parametrize("meta", [{}, {"again": True}], ids=["guarded", "again"])
 @settings(
-    max_examples=6,
+    max_examples=4,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     derandomize=True,

@@ -6,7 +6,7 @@
 __all__ = ['LOG_COLUMNS', 'Entry', 'log_table', 'record']
 
 # %% ../../nbs/core/05_audit.ipynb #f4703a00
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass
 from datetime import datetime
 
 from pyspark.sql import SparkSession
