@@ -22,7 +22,7 @@ ZERO = r"^[+-]?0+(\.0+)?([eE]|\z)"
 NONFINITE = r"^(?i)[+-]?(nan|inf|infinity)\z"
 EXACT = r"^[+-]?[0-9]{1,60}(\.[0-9]{1,60})?([eE][+-]?[0-9]{1,2})?\z"  # what a decimal holds; longer ones would take long to find too large
 
-# %% ../../nbs/core/03_check.ipynb #e90b6c24
+# %% ../../nbs/core/03_check.ipynb #e89cdd72
 def _whole_number(column: Column) -> tuple[str, str]:
     "Value and fault of a cell that should be a whole number."
     cell, (low, high) = f"`{column.name}`", LIMITS[column.type]
@@ -37,7 +37,7 @@ def _whole_number(column: Column) -> tuple[str, str]:
         WHEN {value} IS NULL THEN 'does not fit {column.type} ({low} to {high})' END""",
     )
 
-# %% ../../nbs/core/03_check.ipynb #d569d3ce
+# %% ../../nbs/core/03_check.ipynb #64a161ce
 def _real_number(column: Column) -> tuple[str, str]:
     "Value and fault of a cell that should be a number. What is too small for its type is 0, what is too large is a fault."
     cell, value = f"`{column.name}`", f"try_cast(`{column.name}` AS {column.type})"
@@ -50,7 +50,7 @@ def _real_number(column: Column) -> tuple[str, str]:
         WHEN abs({value}) = double('Infinity') THEN 'is too large for {column.type}' END""",
     )
 
-# %% ../../nbs/core/03_check.ipynb #8f068275
+# %% ../../nbs/core/03_check.ipynb #d144be7b
 def _out_of_range(column: Column, value: str) -> str:
     "What is wrong with a value outside of the column's range."
     low, high = column.between
@@ -82,14 +82,11 @@ def _judge(column: Column, required: bool) -> tuple[str, str]:
     empty = f"concat('column {column.name}: ', char(39), char(39), ' is empty')" if required else "NULL"
     return f"CAST({value} AS {column.type})", f"CASE WHEN {cell} IS NULL THEN {empty} ELSE {sentence} END"
 
-# %% ../../nbs/core/03_check.ipynb #906d351b
+# %% ../../nbs/core/03_check.ipynb #a0eb616c
 def _without_nulls(cells: DataFrame, table: Table) -> DataFrame:
     "The cells with NULL for what means no value."
-    empty = cells.withColumns({c.name: F.expr(f"nullif(`{c.name}`, '')") for c in table.tool_columns})
-    words = {c.name: c.nulls for c in table.tool_columns if c.nulls and c.name not in table.key}
-    return empty.withColumns(
-        {name: F.when(~F.col(name).isin(list(nulls)), F.col(name)) for name, nulls in words.items()}
-    )
+    nulls = {c.name: ["", *(() if c.name in table.key else c.nulls)] for c in table.tool_columns}
+    return cells.withColumns({name: F.when(~F.col(name).isin(words), F.col(name)) for name, words in nulls.items()})
 
 # %% ../../nbs/core/03_check.ipynb #3a27269f
 def check_cells(
@@ -107,7 +104,7 @@ def check_cells(
         f"CASE WHEN found <> expected THEN {shifted} ELSE {faults} END AS faults",
     )
 
-# %% ../../nbs/core/03_check.ipynb #55b0badb
+# %% ../../nbs/core/03_check.ipynb #e6d29052
 def count_rows(
     rows: DataFrame,  # from `check_cells`
     expected: Mapping[str, int],  # {file: number of its rows}, from `read_headers`
@@ -138,7 +135,7 @@ def _place(row: Row, table: Table) -> str:
     keys = [f"{k} {row[k][:60]!r}" for k in table.key if k != CTS_JOB_ID.name and isinstance(row[k], str)]
     return ", ".join([row.file, f"line {row.number}", *keys])
 
-# %% ../../nbs/core/03_check.ipynb #2ca78770
+# %% ../../nbs/core/03_check.ipynb #59e7c41c
 def bad_rows(
     rows: DataFrame,  # from `check_cells`, numbered
     table: Table,
@@ -159,7 +156,7 @@ def bad_rows(
         "Mend the file and replay the job, or import its good rows by on_bad_row: quarantine in the importer's YAML file.",
     )
 
-# %% ../../nbs/core/03_check.ipynb #7f992ca0
+# %% ../../nbs/core/03_check.ipynb #9969eaad
 def fold_rows(
     rows: DataFrame,  # good rows from `check_cells`
     table: Table,
@@ -174,7 +171,7 @@ def fold_rows(
     )
     return folded.select("row.*", CTS_OUTPUT_FILE.name, F.col("row").eqNullSafe(F.col("last")).alias("agree"))
 
-# %% ../../nbs/core/03_check.ipynb #243cb4e1
+# %% ../../nbs/core/03_check.ipynb #fdaf05fa
 def conflicting_rows(
     rows: DataFrame,  # good rows from `check_cells`, numbered
     table: Table,

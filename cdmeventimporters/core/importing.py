@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['REJECTED_COLUMNS', 'REJECTED_KEY', 'import_tables']
 
-# %% ../../nbs/core/06_importing.ipynb #e535ecc0
+# %% ../../nbs/core/06_importing.ipynb #762c4f6e
 import json
 import uuid
 from collections.abc import Callable, Mapping
@@ -116,7 +116,7 @@ REJECTED_COLUMNS = (
 )
 REJECTED_KEY = (CTS_JOB_ID.name, "revision", CTS_OUTPUT_FILE.name, "line")
 
-# %% ../../nbs/core/06_importing.ipynb #a7c2d915
+# %% ../../nbs/core/06_importing.ipynb #d9f4481d
 def _rejected(numbered: DataFrame, target: _Target) -> DataFrame:
     "The bad rows with the columns of the quarantine."
     rows = _with_lineage(numbered.where(F.size("faults") > 0), target.job).select(
@@ -138,7 +138,7 @@ def _quarantines(metadata: Mapping) -> bool:
         raise ImportFailed(f"on_bad_row is {choice!r} in importer_meta; expected fail or quarantine.")
     return choice == "quarantine"
 
-# %% ../../nbs/core/06_importing.ipynb #07b7fd0e
+# %% ../../nbs/core/06_importing.ipynb #464b59f4
 def _write(spark: SparkSession, checked: _Checked, again: bool) -> dict[str, int]:
     "Write the checked rows; the numbers for the log. With `again` they are merged even if the table has seen the job."
     target, columns = checked.target, checked.target.table.all_columns
@@ -160,7 +160,7 @@ def _write(spark: SparkSession, checked: _Checked, again: bool) -> dict[str, int
         rows_rejected=checked.bad,
     )
 
-# %% ../../nbs/core/06_importing.ipynb #bbd37f4f
+# %% ../../nbs/core/06_importing.ipynb #359795b5
 @dataclass
 class _Attempt:
     "How far an attempt to import a job got."
@@ -182,7 +182,7 @@ class _Attempt:
             )
         return f"{held} holds its rows; a redelivery completes the others." if held else "No table was changed."
 
-# %% ../../nbs/core/06_importing.ipynb #547e7da9
+# %% ../../nbs/core/06_importing.ipynb #a6cacf6d
 def _explain(error: Exception, job_info: Mapping, attempt: _Attempt) -> ImportFailed:
     "The error that CSEP gets: which job, into which tables, in which state they are, and what `error` says."
     job, image = (job_info.get(k) if isinstance(job_info, Mapping) else None for k in ("id", "image"))
@@ -219,7 +219,7 @@ def _said_by_spark(error: Exception) -> bool:
     "Whether the traceback of `error` would only repeat what the message says, below pages of Java."
     return isinstance(error, ImportFailed) or type(error).__module__.startswith(("pyspark", "py4j", "delta"))
 
-# %% ../../nbs/core/06_importing.ipynb #ee204e0a
+# %% ../../nbs/core/06_importing.ipynb #440d1d5f
 def _import(
     attempt: _Attempt, get_spark: Callable, job_info: Mapping, metadata: Mapping, tables: tuple[Table, ...]
 ) -> None:
@@ -243,24 +243,28 @@ def _import_targets(spark: SparkSession, attempt: _Attempt, quarantine: bool) ->
         attempt.writing, attempt.wrote = None, True
         attempt.entries.append(checked.target.entry(attempt.started, **numbers))
 
-# %% ../../nbs/core/06_importing.ipynb #f18221dd
+# %% ../../nbs/core/06_importing.ipynb #3537d54c
+def _this_attempt() -> Witness:
+    "A witness that no log has seen."
+    return Witness(f"attempt {uuid.uuid4()}", 1)
+
+# %% ../../nbs/core/06_importing.ipynb #9be5fb80
 def _record_import(attempt: _Attempt) -> None:
     "Write the log of an import, unless it is there; raises `ImportFailed` if that fails, though the rows are in."
     targets, log = attempt.targets, log_table(attempt.targets[0].name)
-    whose = f"cts job {targets[0].job.id}, {', '.join(t.table.name for t in targets)}" + (
-        f", {uuid.uuid4()}" if attempt.again else ""
-    )
+    whose = f"cts job {targets[0].job.id}, {', '.join(t.table.name for t in targets)}"
     witness = Witness(whose, sum(t.table.revision for t in targets))
     try:
-        if attempt.wrote or not was_applied(attempt.spark, log, witness):
-            record(attempt.spark, log, attempt.entries, witness)
+        logged = was_applied(attempt.spark, log, witness)
+        if attempt.wrote or not logged:
+            record(attempt.spark, log, attempt.entries, _this_attempt() if logged else witness)
     except Exception as error:
         raise ImportFailed(
             f"CTS job {targets[0].job.id} was imported into {', '.join(t.name for t in targets)}, but the import log could not be written:",
             [reason(error)], "All its rows are in. A redelivery or a replay writes the log.",
         ) from None  # fmt: skip
 
-# %% ../../nbs/core/06_importing.ipynb #17995130
+# %% ../../nbs/core/06_importing.ipynb #859c9508
 def _record_failure(failed: ImportFailed, job_info: Mapping, attempt: _Attempt) -> ImportFailed:
     "Write a failure to the log, if there is a session; the error, which says so if that fails."
     held = {e.table for e in attempt.entries}
@@ -276,7 +280,7 @@ def _record_failure(failed: ImportFailed, job_info: Mapping, attempt: _Attempt) 
                 attempt.spark,
                 log_table(entries[0].table),
                 attempt.entries + entries,
-                Witness(f"attempt {uuid.uuid4()}", 1),
+                _this_attempt(),
             )
     except Exception as error:
         return ImportFailed(
