@@ -6,7 +6,7 @@
 __all__ = ['CONFLICT', 'Witness', 'session_of_ones_own', 'was_applied', 'check_table', 'ensure_table', 'Merged', 'merge_rows',
            'mark_applied', 'append_once']
 
-# %% ../../nbs/core/04_write.ipynb #06ba11e2
+# %% ../../nbs/core/04_write.ipynb #763b99ab
 import re
 import threading
 import time
@@ -61,7 +61,7 @@ def session_of_ones_own(
     "Within, no other thread of this process imports, and short queries are fast. The session's settings are put back afterwards."
     return _settings(spark, _FAST)
 
-# %% ../../nbs/core/04_write.ipynb #8833ea59
+# %% ../../nbs/core/04_write.ipynb #ccfba8dd
 def _witnessed(spark: SparkSession, witness: Witness | None):
     "Within, statements on `spark` are witnessed, or with None certainly not."
     return _settings(
@@ -102,15 +102,15 @@ def _describe(spark: SparkSession, table: str) -> tuple[dict[str, str], str]:
     end = next(i for i, (name, _) in enumerate(rows) if not name or name.startswith("#"))
     return {name.lower(): kind for name, kind in rows[:end]}, dict(rows[end:]).get("Provider") or "view"
 
-# %% ../../nbs/core/04_write.ipynb #9b1e9450
+# %% ../../nbs/core/04_write.ipynb #bc1a3e86
 def check_table(
     spark: SparkSession,
     table: str,  # full name
     columns: Iterable[Column],
-) -> None:
-    "Raise `ImportFailed` if there is such a table and it cannot take these columns."
+) -> dict[str, str]:  # types by column name in lower case, none if there is no table
+    "The columns of `table`; raises `ImportFailed` if there is such a table and it cannot take these columns."
     if not _exists(spark, table):
-        return
+        return {}
     types, provider = _describe(spark, table)
     if provider.lower() != "delta":
         raise ImportFailed(
@@ -124,13 +124,14 @@ def check_table(
             [f"column {c.name} is {types[c.name.lower()]}, and the importer writes {c.type}" for c in wrong],
             "Name another table in the importer's YAML file, or bring this one to the importer's types.",
         )
+    return types
 
 # %% ../../nbs/core/04_write.ipynb #a805b11f
 def _ddl(columns: Iterable[Column]) -> str:
     "The columns of a CREATE TABLE."
     return ", ".join(f"`{c.name}` {c.type} COMMENT {_literal(c.comment)}" for c in columns)
 
-# %% ../../nbs/core/04_write.ipynb #836d1625
+# %% ../../nbs/core/04_write.ipynb #7c824460
 def _create(spark: SparkSession, table: str, columns: Iterable[Column], comment: str) -> None:
     "Create `table` unless somebody else does."
     spark.sql(f"CREATE DATABASE IF NOT EXISTS `{table.split('.')[0]}`")
@@ -160,7 +161,7 @@ def _left_over(spark: SparkSession, location: str) -> str | None:
         return None if _holds_files(spark, location) else "nothing"
     return "creation" if (commits, files) == (1, 0) else None
 
-# %% ../../nbs/core/04_write.ipynb #20182f05
+# %% ../../nbs/core/04_write.ipynb #22ede202
 def _adopt(spark: SparkSession, table: str, columns: Iterable[Column], comment: str) -> None:
     "Enter the table that a dead creator left at the location of `table` into the catalog."
     namespace, name = table.split(".")
@@ -178,7 +179,7 @@ def _adopt(spark: SparkSession, table: str, columns: Iterable[Column], comment: 
         f"CREATE TABLE IF NOT EXISTS {_quoted(table)} USING delta COMMENT {_literal(comment)} LOCATION {_literal(location)}"
     )
 
-# %% ../../nbs/core/04_write.ipynb #0d2ff51e
+# %% ../../nbs/core/04_write.ipynb #fd48396d
 def _frame(spark: SparkSession, columns: Sequence[Column], rows: Iterable[tuple] = ()) -> DataFrame:
     "A DataFrame of a few rows with these columns and their comments, made without Python on Spark's workers."
     parts = [
@@ -192,7 +193,7 @@ def _frame(spark: SparkSession, columns: Sequence[Column], rows: Iterable[tuple]
     ]
     return reduce(DataFrame.unionAll, parts)
 
-# %% ../../nbs/core/04_write.ipynb #44d61d3c
+# %% ../../nbs/core/04_write.ipynb #7f710e6a
 def ensure_table(
     spark: SparkSession,
     table: str,  # full name
@@ -203,13 +204,12 @@ def ensure_table(
     with _witnessed(spark, None):
         if not _exists(spark, table):
             _create(spark, table, columns, comment)
-        check_table(spark, table, columns)
-        types, _ = _describe(spark, table)
+        types = check_table(spark, table, columns)
         if missing := [c for c in columns if c.name.lower() not in types]:
             empty = _frame(spark, missing).write.format("delta").mode("append")
             _retrying(lambda: empty.option("mergeSchema", "true").saveAsTable(_quoted(table)))
 
-# %% ../../nbs/core/04_write.ipynb #ac8bac7e
+# %% ../../nbs/core/04_write.ipynb #8759fd37
 CONFLICT = re.compile(
     r"Concurrent(Append|DeleteRead|DeleteDelete|Transaction|Write)|MetadataChanged|ProtocolChanged|DELTA_CONCURRENT_|DELTA_METADATA_CHANGED|DELTA_PROTOCOL_CHANGED"
 )
