@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cdmeventimporters.core import read
 from cdmeventimporters.dev.lake import Lake, Outcome
 
 ROOT = Path(__file__).parents[1]
@@ -99,7 +100,8 @@ class Desk:
     def log(self, *columns) -> list[tuple]:
         """The import log, oldest first."""
         return [
-            tuple(r) for r in self.spark.table(self.full("import_log")).orderBy("started").select(*columns).collect()
+            tuple(r)
+            for r in self.spark.table(self.full("import_log")).orderBy("started", "finished").select(*columns).collect()
         ]
 
 
@@ -115,3 +117,10 @@ def shared(lake):
     desk = Desk(lake, f"t{next(_namespaces)}")
     desk.good(report(Name="first"))
     return desk
+
+
+@pytest.fixture(params=["small", "large"])
+def size(request, monkeypatch):
+    """Both ways of reading: files that the driver keeps, and files that are too large for that."""
+    if request.param == "large":
+        monkeypatch.setattr(read, "_keep_small", lambda spark, files: {})

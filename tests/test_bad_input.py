@@ -42,6 +42,7 @@ BAD_CELLS = {
 }
 
 
+@pytest.mark.usefixtures("size")
 def test_each_bad_cell_is_bad_for_the_reason_that_is_said(desk):
     rows = {case: report(**{"Name": case} | cells).split("\n")[1] for case, (cells, _) in BAD_CELLS.items()}
     desk.good(report(ROWS[0], *rows.values()), meta={"on_bad_row": "quarantine"})
@@ -64,6 +65,7 @@ def test_an_empty_key_is_named_by_its_line(shared):
     assert "line 2, column Name: '' is empty" in shared.bad(report(Name=""))
 
 
+@pytest.mark.usefixtures("size")
 def test_the_first_cases_of_many_are_named_and_all_are_counted(shared):
     rows = [
         ROWS[0].replace("97.31", "x").replace("001", f"{n:03}") if n % 2 else ROWS[0].replace("001", f"{n:03}")
@@ -108,6 +110,7 @@ WRONG_FILES = {
 }
 
 
+@pytest.mark.usefixtures("size")
 @pytest.mark.parametrize("part", range(3))
 def test_a_faulty_file_is_named(shared, part):
     cases = list(WRONG_FILES)[part * 4 : part * 4 + 4]
@@ -126,12 +129,14 @@ def test_a_fault_in_one_of_many_files_names_that_file(shared):
     )
 
 
+@pytest.mark.usefixtures("size")
 def test_a_header_in_the_middle_is_an_error(shared):
     message = shared.bad(NEW + "\n" + NEW)
     assert "A file does not hold one header line and then its rows" in message
     assert "quality_report.tsv: 9 rows, of which 8 could be read" in message
 
 
+@pytest.mark.usefixtures("size")
 def test_an_output_that_is_not_on_s3_is_named(shared):
     there = shared.lake.put("somewhere/quality_report.tsv", NEW)
     gone = there.replace("somewhere", "no [where]")
@@ -139,6 +144,7 @@ def test_an_output_that_is_not_on_s3_is_named(shared):
     assert "An output file that the job lists is not on S3:\n  no [where]/quality_report.tsv\n" in message
 
 
+@pytest.mark.usefixtures("size")
 def test_one_key_with_different_rows_is_an_error(shared):
     message = shared.bad(
         {"0/quality_report.tsv": NEW, "1/quality_report.tsv": report(ROWS[1].replace("61.07", "61.08"))}

@@ -27,7 +27,7 @@ def die(*_, **__):
 def test_a_redelivery_reads_nothing_and_commits_nothing(desk, monkeypatch):
     job = desk.good(NEW)
     before, logged = desk.commits(), desk.commits("import_log")
-    monkeypatch.setattr(importing, "read_lines", die)
+    monkeypatch.setattr(importing, "Lines", die)
     assert job.replay().error is None
     assert (desk.commits(), desk.commits("import_log")) == (before, logged)
     assert len(desk.log("status")) == 1
@@ -109,6 +109,7 @@ SOME_BAD = report(
 QUARANTINE = {"on_bad_row": "quarantine"}
 
 
+@pytest.mark.usefixtures("size")
 @pytest.mark.matrix
 def test_quarantine_takes_bad_rows_as_they_were_and_the_table_the_good_ones(desk):
     lines = SOME_BAD.split("\n")

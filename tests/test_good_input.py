@@ -22,6 +22,7 @@ TYPES = (
 )
 
 
+@pytest.mark.usefixtures("size")
 @pytest.mark.matrix
 def test_a_job_with_reports_of_two_versions_lands_typed_and_traceable(desk):
     job = desk.good(
@@ -57,6 +58,7 @@ def test_columns_carry_meaning_unit_and_the_table_its_source(desk):
     assert "doi:10.1038/s41592-023-01940-w" in desk.spark.catalog.getTable(desk.full("checkm2")).description
 
 
+@pytest.mark.usefixtures("size")
 def test_a_header_without_rows_is_an_import_of_no_rows(desk):
     job = desk.good(HEADER + "\n")
     assert desk.rows() == {}
@@ -94,6 +96,7 @@ FINE = {
 }
 
 
+@pytest.mark.usefixtures("size")
 @pytest.mark.matrix
 def test_layouts_and_cells_that_are_fine(desk):
     names = {}
@@ -116,6 +119,7 @@ def test_names_that_differ_in_case_are_two_genomes(desk):
     assert set(desk.rows()) == {"lakeA_maxbin.001", "LAKEA_maxbin.001"}
 
 
+@pytest.mark.usefixtures("size")
 def test_equal_rows_are_one_and_the_smallest_path_stays(desk):
     job = desk.good({f"{n}/quality_report.tsv": NEW for n in (2, 0, 1)})
     assert len(desk.rows()) == 4
@@ -151,6 +155,7 @@ ODD = [
 ODD = {odd: odd.replace("\t", " ") for odd in ODD}
 
 
+@pytest.mark.usefixtures("size")
 @pytest.mark.matrix
 def test_paths_with_every_legal_character_beside_decoys(desk):
     files = [desk.lake.put(f"odd/{odd}/quality_report.tsv", report(Name=name)) for odd, name in ODD.items()]

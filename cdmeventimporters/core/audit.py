@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['LOG_COLUMNS', 'Entry', 'log_table', 'record']
 
-# %% ../../nbs/core/05_audit.ipynb #f4703a00
+# %% ../../nbs/core/05_audit.ipynb #a9aa9a8c
 from dataclasses import astuple, dataclass
 from datetime import datetime
 
 from pyspark.sql import SparkSession
 
 from .spec import Column
-from .write import Witness, append_once, ensure_table
+from .write import Witness, append_once, check_table, ensure_table
 
 # %% ../../nbs/core/05_audit.ipynb #879c801a
 LOG_COLUMNS = (
@@ -69,7 +69,7 @@ def log_table(
     "The import log beside `table`."
     return f"{table.split('.')[0]}.import_log"
 
-# %% ../../nbs/core/05_audit.ipynb #3309d44a
+# %% ../../nbs/core/05_audit.ipynb #31c2261b
 def record(
     spark: SparkSession,
     log: str,  # from `log_table`
@@ -77,5 +77,6 @@ def record(
     attempt: Witness,  # by what the log remembers the attempt
 ) -> None:
     "Write the entries of an attempt to the log, unless they are there."
-    ensure_table(spark, log, LOG_COLUMNS, "What was imported, and what was not: a row for each attempt and table")
+    comment = "What was imported, and what was not: a row for each attempt and table"
+    ensure_table(spark, log, LOG_COLUMNS, comment, check_table(spark, log, LOG_COLUMNS))
     append_once(spark, log, [astuple(e) for e in entries], LOG_COLUMNS, attempt)

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['REJECTED_COLUMNS', 'REJECTED_KEY', 'import_tables']
 
-# %% ../../nbs/core/06_importing.ipynb #762c4f6e
+# %% ../../nbs/core/06_importing.ipynb #5e5d4a7d
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -16,9 +16,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from .audit import Entry, log_table, record
-from .check import bad_rows, check_cells, conflicting_rows, count_rows, fold_rows
+from .check import Counted, bad_rows, check_cells, conflicting_rows, count_rows, fold_rows
 from .job import ImportFailed, Job, read_job, reason, select_outputs, table_names
-from .read import read_cells, read_headers, read_lines
+from .read import Lines, keep, read_cells, read_headers
 from cdmeventimporters.core.spec import (
     CTS_COMPLETION_TIME,
     CTS_IMAGE_DIGEST,
@@ -32,6 +32,7 @@ from cdmeventimporters.core.write import (
     check_table,
     ensure_table,
     mark_applied,
+    meanwhile_looking_at,
     merge_rows,
     session_of_ones_own,
     was_applied,
@@ -66,42 +67,56 @@ def _targets(job: Job, metadata: Mapping, tables: tuple[Table, ...]) -> list[_Ta
     names = table_names(job, metadata, [t.name for t in tables])
     return [_Target(job, t, names[t.name], select_outputs(job, t.files, t.exclude)) for t in tables]
 
-# %% ../../nbs/core/06_importing.ipynb #a2ecad45
+# %% ../../nbs/core/06_importing.ipynb #33d26954
 @dataclass(frozen=True)
 class _Checked:
     "The rows of a target, checked and ready to be written."
 
     target: _Target
+    counted: Counted
     rows: DataFrame  # one row for each key, with all columns of the table
     rejected: DataFrame | None  # the bad ones, with the columns of the quarantine, if there are any
-    read: int  # number of rows in the files
-    distinct: int  # number of rows to be written
-    bad: int  # number of bad rows
+    few: bool  # whether the driver keeps the rows
 
-# %% ../../nbs/core/06_importing.ipynb #40725960
+# %% ../../nbs/core/06_importing.ipynb #00e38a26
 def _check(spark: SparkSession, target: _Target, quarantine: bool) -> _Checked:
     "Read and check the rows of `target`; raises `ImportFailed` if they cannot be written."
-    table, files = target.table, target.files
-    by_header = read_headers(read_lines(spark, files), files, table)
+    table, lines = target.table, Lines(spark, target.files)
+    by_header = read_headers(lines, table)
 
-    def rows(numbered=False):
-        return check_cells(read_cells(spark, by_header, table, numbered), table)
+    def checked(numbered=False):
+        return check_cells(read_cells(lines, by_header, table, numbered), table)
 
-    count, bad = count_rows(rows(), {file: n for part in by_header.values() for file, n in part.items()})
-    if bad and (not quarantine or bad == count):
-        raise bad_rows(rows(numbered=True), table, count, bad)
-    folded = fold_rows(rows().where(F.size("faults") == 0), table)
-    distinct, conflicts = folded.agg(F.count("*"), F.count_if(~F.col("agree"))).first()
-    if conflicts:
-        raise conflicting_rows(rows(numbered=True).where(F.size("faults") == 0), table, conflicts)
-    rejected = _rejected(rows(numbered=True), target) if bad else None
-    return _Checked(target, _with_lineage(folded, target.job), rejected, count, distinct, bad)
+    rows = keep(checked()) if lines.are_few else checked()
+    numbered = rows if lines.are_few else checked(numbered=True)
+    counted = count_rows(rows, table, {file: n for part in by_header.values() for file, n in part.items()})
+    if counted.bad and (not quarantine or counted.bad == counted.rows):
+        raise bad_rows(numbered, table, counted)
+    rejected = _rejected(numbered, target) if counted.bad else None
+    rows = _with_columns(_one_for_each_key(rows, numbered, table, counted), table.all_columns, _lineage(target.job))
+    return _Checked(target, counted, rows, rejected, lines.are_few)
 
-# %% ../../nbs/core/06_importing.ipynb #30984adb
-def _with_lineage(rows: DataFrame, job: Job) -> DataFrame:
-    "The rows with the job that they are from."
-    lineage = {CTS_JOB_ID: job.id, CTS_COMPLETION_TIME: job.completed, CTS_IMAGE_DIGEST: job.image_digest}
-    return rows.withColumns({column.name: F.lit(value).cast(column.type) for column, value in lineage.items()})
+# %% ../../nbs/core/06_importing.ipynb #7ca11733
+def _one_for_each_key(rows: DataFrame, numbered: DataFrame, table: Table, counted: Counted) -> DataFrame:
+    "The good rows, one for each key; raises `ImportFailed` if there are several that differ."
+    good = rows.where("size(_faults) = 0")
+    if counted.keys == counted.rows - counted.bad:
+        return good
+    folded = fold_rows(good, table)
+    if conflicts := folded.where("NOT _agree").count():
+        raise conflicting_rows(numbered.where("size(_faults) = 0"), table, conflicts)
+    return folded
+
+# %% ../../nbs/core/06_importing.ipynb #f8b17acd
+def _lineage(job: Job) -> dict:
+    "{name: value} of the columns that say where a row is from."
+    known = {CTS_JOB_ID: job.id, CTS_COMPLETION_TIME: job.completed, CTS_IMAGE_DIGEST: job.image_digest}
+    return {CTS_OUTPUT_FILE.name: F.col("_file")} | {column.name: F.lit(value) for column, value in known.items()}
+
+
+def _with_columns(rows: DataFrame, columns: Iterable[Column], values: dict) -> DataFrame:
+    "The rows with the columns of a table, some of which have these values."
+    return rows.select(*(values.get(c.name, F.col(c.name)).cast(c.type).alias(c.name) for c in columns))
 
 # %% ../../nbs/core/06_importing.ipynb #885c7c7f
 REJECTED_COLUMNS = (
@@ -116,19 +131,16 @@ REJECTED_COLUMNS = (
 )
 REJECTED_KEY = (CTS_JOB_ID.name, "revision", CTS_OUTPUT_FILE.name, "line")
 
-# %% ../../nbs/core/06_importing.ipynb #d9f4481d
+# %% ../../nbs/core/06_importing.ipynb #e8d47306
 def _rejected(numbered: DataFrame, target: _Target) -> DataFrame:
     "The bad rows with the columns of the quarantine."
-    rows = _with_lineage(numbered.where(F.size("faults") > 0), target.job).select(
-        "*",
-        F.lit(target.table.revision).alias("revision"),
-        F.col("file").alias(CTS_OUTPUT_FILE.name),
-        F.col("line").alias("row"),
-        F.array_join("faults", "; ").alias("reasons"),
-    )
-    return rows.drop("line").select(
-        *(F.col("number" if c.name == "line" else c.name).cast(c.type).alias(c.name) for c in REJECTED_COLUMNS)
-    )
+    values = _lineage(target.job) | {
+        "revision": F.lit(target.table.revision),
+        "line": F.col("_number"),
+        "row": F.col("_line"),
+        "reasons": F.array_join("_faults", "; "),
+    }
+    return _with_columns(numbered.where("size(_faults) > 0"), REJECTED_COLUMNS, values)
 
 # %% ../../nbs/core/06_importing.ipynb #8c25bfcb
 def _quarantines(metadata: Mapping) -> bool:
@@ -138,27 +150,40 @@ def _quarantines(metadata: Mapping) -> bool:
         raise ImportFailed(f"on_bad_row is {choice!r} in importer_meta; expected fail or quarantine.")
     return choice == "quarantine"
 
-# %% ../../nbs/core/06_importing.ipynb #464b59f4
-def _write(spark: SparkSession, checked: _Checked, again: bool) -> dict[str, int]:
+# %% ../../nbs/core/06_importing.ipynb #0482c3a7
+def _write(spark: SparkSession, checked: _Checked, types: dict[str, str], again: bool) -> dict[str, int]:
     "Write the checked rows; the numbers for the log. With `again` they are merged even if the table has seen the job."
-    target, columns = checked.target, checked.target.table.all_columns
+    target, table, counted = checked.target, checked.target.table, checked.counted
     if checked.rejected is not None:
-        quarantine = f"{target.name}_rejected"
-        ensure_table(spark, quarantine, REJECTED_COLUMNS, f"Rows that were not imported into {target.name}, and why")
-        merge_rows(quarantine, checked.rejected, REJECTED_COLUMNS, REJECTED_KEY, None)
-    ensure_table(spark, target.name, columns, target.table.comment)
-    merged = merge_rows(target.name, checked.rows, columns, target.table.key, None if again else target.witness)
+        _write_rejected(spark, checked)
+    ensure_table(spark, target.name, table.all_columns, table.comment, types)
+    witness = None if again else target.witness
+    merged = merge_rows(target.name, checked.rows, table.all_columns, table.key, witness, _ranges(checked), checked.few)
     if again:
-        mark_applied(spark, target.name, target.table.key[0], target.witness)
+        mark_applied(spark, target.name, table.key[0], target.witness)
     inserted, updated = merged or (0, 0)
-    unchanged = checked.distinct - inserted - updated
     return dict(
-        rows_read=checked.read,
+        rows_read=counted.rows,
         rows_inserted=inserted,
         rows_updated=updated,
-        rows_unchanged=unchanged,
-        rows_rejected=checked.bad,
+        rows_unchanged=counted.keys - inserted - updated,
+        rows_rejected=counted.bad,
     )
+
+# %% ../../nbs/core/06_importing.ipynb #660c7c77
+def _ranges(checked: _Checked) -> dict[str, tuple]:
+    "In which range the keys of the rows are, as far as that is known."
+    job, table, counted = checked.target.job, checked.target.table, checked.counted
+    ranges = {CTS_JOB_ID.name: (job.id, job.id)} if CTS_JOB_ID.name in table.key else {}
+    return ranges | ({table.tool_key[0]: (counted.lowest, counted.highest)} if counted.keys else {})
+
+
+def _write_rejected(spark: SparkSession, checked: _Checked) -> None:
+    "Write the rejected rows into the quarantine."
+    name, job = f"{checked.target.name}_rejected", checked.target.job.id
+    comment = f"Rows that were not imported into {checked.target.name}, and why"
+    ensure_table(spark, name, REJECTED_COLUMNS, comment, check_table(spark, name, REJECTED_COLUMNS))
+    merge_rows(name, checked.rejected, REJECTED_COLUMNS, REJECTED_KEY, None, {CTS_JOB_ID.name: (job, job)}, checked.few)
 
 # %% ../../nbs/core/06_importing.ipynb #359795b5
 @dataclass
@@ -230,16 +255,17 @@ def _import(
     with session_of_ones_own(spark):
         _import_targets(spark, attempt, quarantine)
 
-# %% ../../nbs/core/06_importing.ipynb #7f9bcdc3
+# %% ../../nbs/core/06_importing.ipynb #9b5ed8eb
 def _import_targets(spark: SparkSession, attempt: _Attempt, quarantine: bool) -> None:
     "The steps that need a session."
-    for t in attempt.targets:
-        check_table(spark, t.name, t.table.all_columns)
+    types = {t.name: check_table(spark, t.name, t.table.all_columns) for t in attempt.targets}
     applied = [t for t in attempt.targets if not attempt.again and was_applied(spark, t.name, t.witness)]
     attempt.entries = [t.entry(attempt.started) for t in applied]
-    for checked in [_check(spark, t, quarantine) for t in attempt.targets if t not in applied]:
+    with meanwhile_looking_at(spark, log_table(attempt.targets[0].name)):
+        new = [_check(spark, t, quarantine) for t in attempt.targets if t not in applied]
+    for checked in new:
         attempt.writing = checked.target.name
-        numbers = _write(spark, checked, attempt.again)
+        numbers = _write(spark, checked, types[checked.target.name], attempt.again)
         attempt.writing, attempt.wrote = None, True
         attempt.entries.append(checked.target.entry(attempt.started, **numbers))
 

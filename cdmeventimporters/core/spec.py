@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LIMITS', 'TYPES', 'CTS_JOB_ID', 'CTS_COMPLETION_TIME', 'CTS_IMAGE_DIGEST', 'CTS_OUTPUT_FILE', 'RESCUED_DATA',
-           'LINEAGE', 'Column', 'Table']
+           'LINEAGE', 'Column', 'Table', 'literal']
 
 # %% ../../nbs/core/01_spec.ipynb #f46e006f
 import re
@@ -41,11 +41,13 @@ class Column:
         "Meaning, unit and source in one line, for the table's own documentation."
         return self.meaning + (f" [{self.unit}]" if self.unit else "") + (f" ({self.source})" if self.source else "")
 
-# %% ../../nbs/core/01_spec.ipynb #cc387e80
+# %% ../../nbs/core/01_spec.ipynb #82574d5f
 def _column_mistakes(column: Column):
     "Yield what is wrong with a declared column, a sentence each."
     if not re.fullmatch(r"\w+", column.name, re.ASCII):
         yield "a name takes only letters, digits and '_'; give the tool's spelling as header=."
+    if column.name.startswith("_") and column.name != "_rescued_data":
+        yield "names that begin with '_' are the engine's own; give the tool's spelling as header=."
     if column.type not in (*TYPES, "timestamp"):
         yield f"the type is {column.type!r}; expected one of {', '.join(TYPES)}."
     if not column.meaning.strip():
@@ -68,7 +70,7 @@ CTS_OUTPUT_FILE = Column("cts_output_file", "string", "Output file of the job th
 RESCUED_DATA = Column("_rescued_data", "string", "Columns of the file that the importer does not know, as JSON")
 LINEAGE = (CTS_JOB_ID, CTS_COMPLETION_TIME, CTS_IMAGE_DIGEST, CTS_OUTPUT_FILE)
 
-# %% ../../nbs/core/01_spec.ipynb #6cd6d620
+# %% ../../nbs/core/01_spec.ipynb #e4bcc798
 @dataclass(frozen=True)
 class Table:
     "A table and the files it is made from; raises `ValueError` when it is declared wrongly."
@@ -95,6 +97,11 @@ class Table:
         return tuple(c for c in self.columns if c not in LINEAGE)
 
     @property
+    def tool_key(self) -> tuple[str, ...]:
+        "The columns of the key that the tool writes."
+        return tuple(k for k in self.key if k != CTS_JOB_ID.name)
+
+    @property
     def all_columns(self) -> tuple[Column, ...]:
         "All columns of the table, in its order: the declared ones, lineage, rescued data."
         return (*self.columns, *(c for c in LINEAGE if c not in self.columns), RESCUED_DATA)
@@ -104,7 +111,7 @@ class Table:
         "Meaning and source in one line, for the table's own documentation."
         return self.meaning + (f" ({self.source})" if self.source else "")
 
-# %% ../../nbs/core/01_spec.ipynb #9c082707
+# %% ../../nbs/core/01_spec.ipynb #da330819
 def _table_mistakes(table: Table):
     "Yield what is wrong with a declared table, a sentence each."
     names = [c.name.lower() for c in table.all_columns]
@@ -113,13 +120,20 @@ def _table_mistakes(table: Table):
         yield f"the column {', '.join(sorted(twice))} is declared twice."
     if unknown := [k for k in table.key if k not in (*(c.name for c in table.tool_columns), CTS_JOB_ID.name)]:
         yield f"the key names {', '.join(unknown)}, which is no column of the tool."
-    if not table.key or all(k == CTS_JOB_ID.name for k in table.key):
+    if not table.tool_key:
         yield "the key names no column of the tool."
     if absent := [c.name for c in table.tool_columns if c.since and c.name in table.key]:
         yield f"the key names {', '.join(absent)}, which older reports lack."
+    if reals := [c.name for c in table.tool_columns if c.type in ("float", "double") and c.name in table.key]:
+        yield f"the key names {', '.join(reals)}, which is a rounded number: equal ones may differ."
     if timestamps := [c.name for c in table.tool_columns if c.type not in TYPES]:
         yield f"the type of {', '.join(timestamps)} is not one of {', '.join(TYPES)}."
     if not table.files or "/" in table.files or isinstance(table.exclude, str):
         yield "files is a pattern for the last part of a path, without '/', and exclude a tuple of patterns."
     if not isinstance(table.revision, int) or table.revision < 1:
         yield f"the revision is {table.revision!r}; expected a whole number from 1."
+
+# %% ../../nbs/core/01_spec.ipynb #eade7267
+def literal(text: str) -> str:
+    "A SQL literal of `text`."
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

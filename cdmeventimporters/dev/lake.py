@@ -78,7 +78,7 @@ def desk_settings(
         "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:;databaseName={folder / 'catalog'};create=true",
     }
 
-# %% ../../nbs/dev/04_lake.ipynb #51ce3b1b
+# %% ../../nbs/dev/04_lake.ipynb #1eceaeec
 def _start_jvm(
     folder: Path,  # for the log
 ) -> None:
@@ -89,7 +89,7 @@ def _start_jvm(
     os.environ["SPARK_DIST_CLASSPATH"] = f"{jars()}/*"
     derby = f"-Dderby.stream.error.file={folder / 'derby.log'} -Dderby.system.durability=test"
     conf = SparkConf(loadDefaults=False).set("spark.driver.memory", "3g")
-    conf.set("spark.driver.extraJavaOptions", f"-XX:TieredStopAtLevel=1 {derby}")
+    conf.set("spark.driver.extraJavaOptions", f"{derby}")
     with (folder / "spark.log").open("w") as log:
         try:
             gateway = launch_gateway(conf, {"stdout": log, "stderr": log})
