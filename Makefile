@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-minio test-matrix test-ci lake lab export clean minio
+.PHONY: help env demo test test-minio test-matrix test-ci bench lake lab export clean minio
 
 PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys.executable)' 2>/dev/null; done))
@@ -38,6 +38,10 @@ test-ci: test-minio ## what CI runs of the last two: MinIO, and on the other Spa
 test-spark%: .venv-spark%/.made
 	@$(PYTHON) cdmeventimporters/dev/java.py
 	IN_TEST=1 .venv-spark$*/bin/python -m pytest tests $(PYTEST_ARGS)
+
+bench: env ## what an import costs, beside the limit and the alternatives; BENCH=--full for all cases
+	$(SYNC) --group bench --quiet
+	@$(PY) -m bench $(BENCH)
 
 lake: env ## a warm lake for notebooks, until Ctrl-C
 	@$(PY) -m cdmeventimporters.dev.warm

@@ -95,23 +95,30 @@ def _without_nulls(cells: DataFrame, table: Table) -> DataFrame:
         ),
     )
 
-# %% ../../nbs/core/03_check.ipynb #433376d0
+# %% ../../nbs/core/03_check.ipynb #94d0d08f
+_BAD = "size(_faults) > 0 AND monotonically_increasing_id() >= 0 AS _bad"
+
+
 def check_cells(
     cells: DataFrame,  # from `read_cells`
     table: Table,
-) -> DataFrame:  # the typed tool columns, `_rescued_data`, where the row stands, and `_faults`: an array of sentences, empty for a good row
+) -> DataFrame:  # the typed tool columns, `_rescued_data`, where the row stands, `_faults`, an array of sentences, and `_bad`, whether there are any
     "Each row with its values, and what is wrong with it."
     judged = {c.name: _judge(c, required=c.required or c.name in table.key) for c in table.tool_columns}
     shifted = "array(format_string('%d fields where the header has %d', _found, _expected))"
     faults = f"filter(array({', '.join(fault for _, fault in judged.values())}), fault -> fault IS NOT NULL)"
-    return _without_nulls(cells, table).selectExpr(
-        *(c for c in cells.columns if c in ("_file", "_line", "_number")),
-        *(f"{value} AS `{name}`" for name, (value, _) in judged.items()),
-        RESCUED_DATA.name,
-        f"CASE WHEN _found <> _expected THEN {shifted} ELSE {faults} END AS _faults",
+    return (
+        _without_nulls(cells, table)
+        .selectExpr(
+            *(c for c in cells.columns if c in ("_file", "_line", "_number")),
+            *(f"{value} AS `{name}`" for name, (value, _) in judged.items()),
+            RESCUED_DATA.name,
+            f"CASE WHEN _found <> _expected THEN {shifted} ELSE {faults} END AS _faults",
+        )
+        .selectExpr("*", _BAD)
     )
 
-# %% ../../nbs/core/03_check.ipynb #abc1675d
+# %% ../../nbs/core/03_check.ipynb #976b366a
 class Counted(NamedTuple):
     "How many rows there are."
 
@@ -129,7 +136,7 @@ def count_rows(
 ) -> Counted:
     "Count the rows; raises `ImportFailed` if a file does not have the rows it should."
     key = F.col(table.tool_key[0])
-    by_key = rows.groupBy((F.size("_faults") > 0).alias("_bad"), *table.tool_key).agg(F.count("*").alias("_rows"))
+    by_key = rows.groupBy("_bad", *table.tool_key).agg(F.count("*").alias("_rows"))
     counts = by_key.agg(
         F.coalesce(F.sum("_rows"), F.lit(0)),
         F.coalesce(F.sum(F.when(F.col("_bad"), F.col("_rows"))), F.lit(0)),
@@ -162,14 +169,14 @@ def _place(row: Row, table: Table) -> str:
     keys = [f"{k} {row[k][:60]!r}" for k in table.tool_key if isinstance(row[k], str)]
     return ", ".join([row._file, f"line {row._number}", *keys])
 
-# %% ../../nbs/core/03_check.ipynb #c7f1ec11
+# %% ../../nbs/core/03_check.ipynb #ff50f132
 def bad_rows(
     rows: DataFrame,  # from `check_cells`, numbered
     table: Table,
     counted: Counted,
 ) -> ImportFailed:
     "The error that says which rows are bad."
-    bad, first = counted.bad, rows.where("size(_faults) > 0").orderBy("_file", "_number").limit(CASES).collect()
+    bad, first = counted.bad, rows.where("_bad").orderBy("_file", "_number").limit(CASES).collect()
     cases = [
         f"{_place(row, table)}{', ' if fault.startswith('column') else ': '}{fault}"
         for row in first

@@ -96,15 +96,15 @@ def _check(spark: SparkSession, target: _Target, quarantine: bool) -> _Checked:
     rows = _with_columns(_one_for_each_key(rows, numbered, table, counted), table.all_columns, _lineage(target.job))
     return _Checked(target, counted, rows, rejected, lines.are_few)
 
-# %% ../../nbs/core/06_importing.ipynb #7ca11733
+# %% ../../nbs/core/06_importing.ipynb #33d839e4
 def _one_for_each_key(rows: DataFrame, numbered: DataFrame, table: Table, counted: Counted) -> DataFrame:
     "The good rows, one for each key; raises `ImportFailed` if there are several that differ."
-    good = rows.where("size(_faults) = 0")
+    good = rows.where("NOT _bad") if counted.bad else rows
     if counted.keys == counted.rows - counted.bad:
         return good
     folded = fold_rows(good, table)
     if conflicts := folded.where("NOT _agree").count():
-        raise conflicting_rows(numbered.where("size(_faults) = 0"), table, conflicts)
+        raise conflicting_rows(numbered.where("NOT _bad"), table, conflicts)
     return folded
 
 # %% ../../nbs/core/06_importing.ipynb #f8b17acd
@@ -131,7 +131,7 @@ REJECTED_COLUMNS = (
 )
 REJECTED_KEY = (CTS_JOB_ID.name, "revision", CTS_OUTPUT_FILE.name, "line")
 
-# %% ../../nbs/core/06_importing.ipynb #e8d47306
+# %% ../../nbs/core/06_importing.ipynb #19043b3c
 def _rejected(numbered: DataFrame, target: _Target) -> DataFrame:
     "The bad rows with the columns of the quarantine."
     values = _lineage(target.job) | {
@@ -140,7 +140,7 @@ def _rejected(numbered: DataFrame, target: _Target) -> DataFrame:
         "row": F.col("_line"),
         "reasons": F.array_join("_faults", "; "),
     }
-    return _with_columns(numbered.where("size(_faults) > 0"), REJECTED_COLUMNS, values)
+    return _with_columns(numbered.where("_bad"), REJECTED_COLUMNS, values)
 
 # %% ../../nbs/core/06_importing.ipynb #8c25bfcb
 def _quarantines(metadata: Mapping) -> bool:

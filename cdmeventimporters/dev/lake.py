@@ -78,9 +78,10 @@ def desk_settings(
         "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:;databaseName={folder / 'catalog'};create=true",
     }
 
-# %% ../../nbs/dev/04_lake.ipynb #1eceaeec
+# %% ../../nbs/dev/04_lake.ipynb #f7ae0e6e
 def _start_jvm(
     folder: Path,  # for the log
+    memory: str,  # of its heap, e.g. `3g`
 ) -> None:
     "Start this process's JVM, unless it runs."
     if SparkContext._gateway:
@@ -88,8 +89,8 @@ def _start_jvm(
     check_java()
     os.environ["SPARK_DIST_CLASSPATH"] = f"{jars()}/*"
     derby = f"-Dderby.stream.error.file={folder / 'derby.log'} -Dderby.system.durability=test"
-    conf = SparkConf(loadDefaults=False).set("spark.driver.memory", "3g")
-    conf.set("spark.driver.extraJavaOptions", f"{derby}")
+    conf = SparkConf(loadDefaults=False).set("spark.driver.memory", memory)
+    conf.set("spark.driver.extraJavaOptions", derby)
     with (folder / "spark.log").open("w") as log:
         try:
             gateway = launch_gateway(conf, {"stdout": log, "stderr": log})
@@ -195,7 +196,7 @@ def make_bucket(s3: S3, bucket: str) -> None:
         if e.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
             raise
 
-# %% ../../nbs/dev/04_lake.ipynb #55822f15
+# %% ../../nbs/dev/04_lake.ipynb #5b0626a3
 @patch
 def _session(
     self: Lake,
@@ -206,7 +207,7 @@ def _session(
     if self._session_of == user:
         return self._spark
     _stop_spark()
-    _start_jvm(self.folder)
+    _start_jvm(self.folder, self.settings.get("spark.driver.memory", "3g"))
     warehouse = f"s3a://{self.bucket}/users-sql-warehouse/{user}"
     settings = csep_settings(self.s3, warehouse, executor_cores) | desk_settings(self.folder) | self.settings
     self._spark, self._session_of = SparkSession.builder.config(map=settings).getOrCreate(), user
@@ -229,14 +230,20 @@ def get_spark(
     "What CSEP hands to an importer: a session for the lake's user."
     return self._session(self.user, executor_cores)
 
-# %% ../../nbs/dev/04_lake.ipynb #6fb34428
+# %% ../../nbs/dev/04_lake.ipynb #1f0d4970
+@patch
+def stop_session(self: Lake) -> None:
+    "Stop the session, if there is one; the next event gets a new one."
+    if self._session_of:
+        _stop_spark()
+        self._session_of = None
+
+# %% ../../nbs/dev/04_lake.ipynb #70138523
 @patch
 def close(self: Lake) -> None:
     "Stop Spark and the S3 server, and remove the folder, unless it was given."
     atexit.unregister(self.close)
-    if self._session_of:
-        _stop_spark()
-        self._session_of = None
+    self.stop_session()
     if not self.s3.guard and not self.kept:
         _empty(self.s3, self.bucket)
     self.s3.stop()

@@ -105,7 +105,7 @@ def _connection(home: Path, child: subprocess.Popen | None) -> dict:
         time.sleep(0.1)
     return json.loads(file.read_text())
 
-# %% ../../nbs/dev/05_warm.ipynb #b8b53a60
+# %% ../../nbs/dev/05_warm.ipynb #b5ec01d2
 class WarmLake(Lake):
     "A lake's methods, over the session of another process."
 
@@ -117,7 +117,7 @@ class WarmLake(Lake):
             raise NotReady("This process has a Lake of its own: to attach to a warm one, use another process.")
         name = secrets.token_hex(4)
         self.s3, self.user, self.bucket = S3(**connection["s3"]), f"nb{name}", f"nb-{name}"
-        self._time = datetime(2025, 1, 1, tzinfo=UTC)
+        self._time, self._session_of = datetime(2025, 1, 1, tzinfo=UTC), None  # the session is another process's
         self._spark = SparkSession.builder.remote(connection["remote"]).getOrCreate()
         make_bucket(self.s3, self.bucket)
         atexit.register(self.close)

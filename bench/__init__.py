@@ -1,0 +1,1 @@
+"""What an import costs, beside the limit and the alternatives: `make bench`."""

@@ -1,0 +1,198 @@
+"""The cases: what is measured, and on which data."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+
+from cdmeventimporters.core.importing import import_tables
+from cdmeventimporters.core.spec import Column, Table
+from cdmeventimporters.dev.lake import Lake
+
+from .contenders import CONTENDERS, IMAGE, Work, importer
+from .measuring import LIMIT, Bench
+
+HEADER = "Name\tCompleteness\tContamination\tCompleteness_Model_Used\tTranslation_Table_Used\tCoding_Density\tContig_N50\tAverage_Gene_Length\tGenome_Size\tGC_Content\tTotal_Coding_Sequences\tTotal_Contigs\tMax_Contig_Length\tAdditional_Notes"
+CELLS = "97.31\t1.84\tNeural Network (Specific Model)\t11\t0.894\t48210\t318.27\t3402118\t0.57\t3042\t131\t214906\tNone"
+SPARK = [name for name in CONTENDERS if name != "delta-rs"]
+SIZES = (10_000, 5_000_000)
+_made = iter(range(10**9))
+
+
+def report(rows: int | Iterable[str]) -> str:
+    """A CheckM2 report of new genomes, so many or with these names."""
+    batch = next(_made)
+    names = (f"bin.{batch:06}.{n}" for n in range(rows)) if isinstance(rows, int) else rows
+    return "\n".join([HEADER, *(f"{name}\t{CELLS}" for name in names), ""])
+
+
+def _rotated(names: list[str], n: int) -> list[str]:
+    """The names in another order for each round."""
+    return names[n % len(names) :] + names[: n % len(names)]
+
+
+def _table(name: str, contender: str) -> str:
+    """A table of its own for each contender of a case."""
+    return f"bench.{name}_{contender.replace(' ', '_').replace('-', '_')}"
+
+
+def hundred_rows(bench: Bench):
+    """100 new rows from one file, in a warm session; and the redelivery."""
+    with Lake() as lake:
+        spark = lake.get_spark()
+        for n in range(-5, bench.rounds):
+            measure = bench.measure if n >= 0 else bench.warm_up
+            for name in _rotated([*CONTENDERS], n):
+                work = Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(100)}), _table("hundred", name))
+                measure("100 new rows", name, CONTENDERS[name], work, spark=spark if name != "delta-rs" else None)
+                if "importer" in name:
+                    measure("redelivery", name, CONTENDERS[name], work, spark=spark)
+        bench.samples["redelivery"][LIMIT] = bench.samples["100 new rows"][LIMIT]
+
+
+def thousand_files(bench: Bench):
+    """One job of 1,000 files of 10 rows."""
+    with Lake() as lake:
+        spark = lake.get_spark()
+        for n in range(-1, max(3, bench.rounds // 2)):
+            measure = bench.measure if n >= 0 else bench.warm_up
+            files = [lake.put(f"many/{n}/{i}/quality_report.tsv", report(10)) for i in range(1000)]
+            for name in _rotated(SPARK, n):
+                work = Work(lake, lake.job(IMAGE, files), _table("thousand", name))
+                measure("1,000 files of 10 rows", name, CONTENDERS[name], work, spark=spark)
+
+
+def events_as_csep_runs_them(bench: Bench):
+    """An event as CSEP runs it, in a new session in a warm JVM; the import alone is measured."""
+    with Lake() as lake:
+        for n in range(-1, max(2, bench.rounds // 3)):
+            measure = bench.measure if n >= 0 else bench.warm_up
+            for name in _rotated(SPARK, n):
+                lake.stop_session()
+                lake.get_spark()
+                work = Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(100)}), _table("event", name))
+                measure("a new session for each event", name, CONTENDERS[name], work)
+
+
+def cold_jvm(bench: Bench):
+    """The first import in a cold JVM."""
+    for name in ("importer", "plain importer"):
+        bench.measure("first import in a cold JVM", name, in_new_process, name)
+
+
+def many_jobs(bench: Bench):
+    """300 jobs one after another: does it get slower?"""
+    with Lake() as lake:
+        for n in range(300):
+            work = Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(100)}), "bench.many")
+            measure = bench.measure if 10 <= n < 30 or n >= 280 else bench.warm_up
+            measure("300 jobs", "jobs 11 to 30" if n < 30 else "the last 20", importer, work)
+
+
+def large_table(bench: Bench):
+    """100 rows into tables of 10,000 and of 5,000,000 rows: half of them random updates, or all new in a narrow range."""
+    with Lake(settings={"spark.sql.shuffle.partitions": "8"}) as lake:
+        spark = lake.get_spark()
+        for size in SIZES:
+            _fill(lake, f"bench.of_{size}", size)
+        for n in range(-2, bench.rounds):
+            measure = bench.measure if n >= 0 else bench.warm_up
+            for size in SIZES:
+                for case, rows in [("half random updates", _half_updates(size, n)), ("new in a narrow range", 100)]:
+                    work = Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(rows)}), f"bench.of_{size}")
+                    measure(f"100 rows, {case}", f"into {size:,}", importer, work, spark=spark)
+
+
+def _fill(lake: Lake, table: str, size: int) -> None:
+    """Make a table as the importer makes it, and put so many genomes into it."""
+    importer(Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(1)}), table))
+    full = lake.prefix + table
+    rest = ", ".join(f"`{column}`" for column in lake.table(table).columns if column != "Name")
+    genomes = f"SELECT concat('g', lpad(id, 8, '0')), {rest} FROM {full} CROSS JOIN range({size})"
+    lake.get_spark().sql(f"INSERT INTO {full} (Name, {rest}) {genomes}")
+
+
+def _half_updates(size: int, n: int) -> list[str]:
+    """50 genomes that a table of this size has, all over it, and 50 that it lacks."""
+    step = size // 50
+    return [f"g{i * step + n * 7919 % step:08}{new}" for i in range(50) for new in ("", f".new{n}")]
+
+
+def bad_rows(bench: Bench):
+    """2,000,000 rows of which half are bad, beside as many good ones."""
+    with Lake() as lake:
+        importer(Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(100)}), "bench.warm"))
+        for name, cell in [("all good", "97.31"), ("half of them bad", "197.31")]:
+            lines = (f"g{i:08}\t{CELLS.replace('97.31', cell) if i % 2 else CELLS}" for i in range(2_000_000))
+            job = lake.job(IMAGE, [put_large(lake, f"{cell}/quality_report.tsv", HEADER, lines)])
+            outcome = lake.deliver(job, meta={"table": "bench.bad"})
+            bench.measure("2,000,000 rows", name, lambda outcome=outcome: outcome.seconds)
+            if outcome.error:
+                bench.console.print(f"An error of {len(str(outcome.error))} characters:\n{outcome.error}")
+
+
+def twenty_million_rows(bench: Bench):
+    """One file of 20,000,000 rows, about 2 GB, in a JVM of 1 GB."""
+    bench.measure("20,000,000 rows in a JVM of 1 GB", "importer", in_new_process, "hits")
+
+
+def in_new_process(what: str) -> float:
+    """The seconds that a first import takes in a JVM of its own: a contender's, or that of the hits."""
+    command = [sys.executable, "-m", "bench", "--cold", what]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return float(done.stdout.split()[-1])
+
+
+def cold_import(contender: str) -> float:
+    """The seconds of a first import in this process."""
+    with Lake() as lake:
+        lake.get_spark()
+        work = Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(100)}), "bench.cold")
+        return CONTENDERS[contender](work)
+
+
+_PLAIN = ("length", "mismatch", "gapopen", "qstart", "qend", "sstart", "send")
+HITS = Table(
+    "hits",
+    "Hits of a search",
+    files="hits.tsv",
+    key=("qseqid", "sseqid"),
+    columns=[
+        Column("qseqid", "string", "Query"),
+        Column("sseqid", "string", "Subject"),
+        Column("pident", "float", "Identical positions", unit="%"),
+        *(Column(name, "int", name) for name in _PLAIN),
+        Column("evalue", "double", "E-value"),
+        Column("bitscore", "float", "Bit score"),
+    ],
+)
+
+
+def import_hits() -> float:
+    """The seconds that the import of 20,000,000 rows takes, with 1 GB for driver and executor together."""
+    with Lake(settings={"spark.driver.memory": "1g"}) as lake:
+        rest = "98.4\t312\t5\t0\t1\t312\t17\t328\t3.1e-120\t431.7"
+        lines = (f"contig_{i // 25}_{i % 7}\tUniRef90_{i:010}\t{rest}" for i in range(20_000_000))
+        file = put_large(lake, "hits.tsv", "\t".join(c.name for c in HITS.columns), lines)
+        outcome = lake.deliver(
+            lake.job("example.org/hits", [file]),
+            run_import=lambda *given: import_tables(*given, HITS),
+            meta={"table": "bench.hits"},
+        )
+        if outcome.error:
+            raise outcome.error
+        if (found := lake.table("bench.hits").count()) != 20_000_000:
+            raise RuntimeError(f"{found} rows are in the table; expected 20,000,000.")
+        return outcome.seconds
+
+
+def put_large(lake: Lake, key: str, header: str, lines: Iterable[str]) -> str:
+    """Put a file that is too large for the memory; `bucket/key`."""
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as file:
+        file.write(header + "\n")
+        file.writelines(f"{line}\n" for line in lines)
+        file.flush()
+        lake.s3.client().upload_file(file.name, lake.bucket, key)
+    return f"{lake.bucket}/{key}"

@@ -1,0 +1,89 @@
+"""Samples of what work takes, in seconds, Spark jobs and tasks, and S3 requests."""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pyspark.sql import SparkSession
+from rich.console import Console
+from rich.table import Table
+
+LIMIT = "bare append"  # what all others are compared with
+REQUESTS = ("action_http_get_request", "action_http_head_request", "object_list_request", "object_put_request",
+            "object_delete_request", "object_bulk_delete_request", "object_multipart_initiated")  # fmt: skip
+
+
+@dataclass
+class Sample:
+    """What one piece of work took."""
+
+    seconds: float
+    jobs: int | None = None
+    tasks: int | None = None
+    requests: int | None = None  # to S3
+
+
+@dataclass
+class Bench:
+    """All samples of a run."""
+
+    rounds: int
+    console: Console
+    samples: dict[str, dict[str, list[Sample]]] = field(default_factory=dict)  # {case: {contender: samples}}
+    targets: dict[str, str] = field(default_factory=dict)  # {case: what was wanted}
+
+    def measure(
+        self, case: str, contender: str, work: Callable[..., float], *given, spark: SparkSession | None = None
+    ) -> None:
+        """Add a sample of `work(*given)`, which gives its seconds, and of what Spark did for it."""
+        before = counters(spark) if spark else ()
+        seconds = work(*given)
+        counts = [new - old for new, old in zip(counters(spark), before, strict=True)] if spark else []
+        self.samples.setdefault(case, {}).setdefault(contender, []).append(Sample(seconds, *counts))
+        self.console.print(f"{case} · {contender} · {seconds:.2f} s")
+
+    def warm_up(self, case: str, contender: str, work: Callable[..., float], *given, spark=None) -> None:
+        """Do the same, and note nothing down."""
+        work(*given)
+
+    def results(self) -> dict:
+        """Medians, spread, and the ratio to the bare append of the same case, if there is one."""
+        return {case: {name: self._summary(case, name) for name in found} for case, found in self.samples.items()}
+
+    def _summary(self, case: str, name: str) -> dict:
+        samples, limit = self.samples[case][name], self.samples[case].get(LIMIT)
+        seconds = [s.seconds for s in samples]
+        median = statistics.median(seconds)
+        summary = {
+            "median_s": round(median, 3),
+            "min_s": round(min(seconds), 3),
+            "max_s": round(max(seconds), 3),
+            "n": len(samples),
+        }
+        if limit:
+            summary["ratio"] = round(median / statistics.median(s.seconds for s in limit), 2)
+        for count in ("jobs", "tasks", "requests"):
+            known = [getattr(s, count) for s in samples if getattr(s, count) is not None]
+            if known:
+                summary[count] = statistics.median(known)
+        return summary
+
+    def table(self) -> Table:
+        """The results for a terminal."""
+        table = Table("case", "who", "median s", "spread s", "ratio", "jobs", "tasks", "S3 requests")
+        for case, found in self.results().items():
+            for n, (name, r) in enumerate(found.items()):
+                counts = (str(int(r[c])) if c in r else "" for c in ("jobs", "tasks", "requests"))
+                spread = f"{r['min_s']} to {r['max_s']}"
+                table.add_row("" if n else case, name, f"{r['median_s']}", spread, str(r.get("ratio", "")), *counts)
+            table.add_section()
+        return table
+
+
+def counters(spark: SparkSession) -> tuple[int, int, int]:
+    """Spark jobs, Spark tasks and S3 requests of this JVM so far."""
+    sc = spark.sparkContext
+    tracked = sc._jvm.scala.jdk.javaapi.CollectionConverters.asJava(sc._jsc.sc().statusStore().jobsList(None))
+    statistics_of_s3a = sc._jvm.org.apache.hadoop.fs.FileSystem.getGlobalStorageStatistics().get("S3AStorageStatistics")
+    counts = [statistics_of_s3a.getLong(name) or 0 for name in REQUESTS] if statistics_of_s3a else []
+    return len(tracked), sum(job.numCompletedTasks() for job in tracked), sum(counts)
