@@ -199,7 +199,7 @@ def test_a_failure_between_two_tables_says_which_hold_the_job_and_a_redelivery_c
     with monkeypatch.context() as failing:
         failing.setattr(importing, "ensure_table", full_disk)
         outcome = submit_two(desk, NEW, OLD)
-    state = f"Whether {desk.full('second')} holds its rows is not known; a redelivery completes it. {desk.full('checkm2')} holds them. Spark failed:"
+    state = f"Whether {desk.full('second')} holds its rows is not known; a redelivery completes it. {desk.full('checkm2')} holds them. The importer failed:"
     assert state in str(outcome.error)
     assert "  RuntimeError: disk full\n" in str(outcome.error)
     assert desk.log("importer", "status") == [("checkm2", "imported"), ("second", "failed")]

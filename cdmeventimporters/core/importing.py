@@ -207,17 +207,27 @@ class _Attempt:
             )
         return f"{held} holds its rows; a redelivery completes the others." if held else "No table was changed."
 
-# %% ../../nbs/core/06_importing.ipynb #a6cacf6d
+# %% ../../nbs/core/06_importing.ipynb #f4f3e99d
+def _said_by_spark(error: Exception) -> bool:
+    "Whether the traceback of `error` would only repeat what the message says, below pages of Java."
+    return isinstance(error, ImportFailed) or type(error).__module__.startswith(("pyspark", "py4j", "delta"))
+
+
+def _unforeseen(error: Exception) -> ImportFailed:
+    "What is said of an error that is nobody's message to an operator."
+    if _said_by_spark(error):
+        todo = "If this passes, replay the job; else it is for the people who run Spark and its storage."
+        return ImportFailed("Spark failed:", [reason(error)], todo)
+    todo = "This is a mistake in the importer or its engine, which the traceback shows: tell its authors, and replay the job when it is mended."
+    return ImportFailed("The importer failed:", [reason(error)], todo)
+
+# %% ../../nbs/core/06_importing.ipynb #eb0f480f
 def _explain(error: Exception, job_info: Mapping, attempt: _Attempt) -> ImportFailed:
     "The error that CSEP gets: which job, into which tables, in which state they are, and what `error` says."
     job, image = (job_info.get(k) if isinstance(job_info, Mapping) else None for k in ("id", "image"))
     into = f" into {', '.join(t.name for t in attempt.targets)}" if attempt.targets else ""
     if not isinstance(error, ImportFailed):
-        error = ImportFailed(
-            "Spark failed:",
-            [reason(error)],
-            "If this passes, replay the job; else it is for the people who run Spark and its storage.",
-        )
+        error = _unforeseen(error)
     return ImportFailed(
         f"CTS job {job} ({image}) was not imported{into}. {attempt.state()} {error.what}", error.where, error.todo
     )
@@ -238,11 +248,6 @@ def import_tables(
         raise _record_failure(failed, job_info, attempt) from (None if _said_by_spark(error) else error)
     _record_import(attempt)
     return attempt.entries
-
-# %% ../../nbs/core/06_importing.ipynb #e3db4342
-def _said_by_spark(error: Exception) -> bool:
-    "Whether the traceback of `error` would only repeat what the message says, below pages of Java."
-    return isinstance(error, ImportFailed) or type(error).__module__.startswith(("pyspark", "py4j", "delta"))
 
 # %% ../../nbs/core/06_importing.ipynb #440d1d5f
 def _import(

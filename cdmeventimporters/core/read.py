@@ -101,7 +101,7 @@ def _small_files(spark: SparkSession, files: list[str], size: int) -> DataFrame:
     named = f"{_FILE} IN ({', '.join(map(literal, files))})"
     return _all_lines(spark, [folder], f"{small} AND {named}", recursiveFileLookup="true")
 
-# %% ../../nbs/core/02_read.ipynb #81f41d1b
+# %% ../../nbs/core/02_read.ipynb #21251c67
 _LINE_TYPES = dict(_file="string", _block="bigint", _index="bigint", _line="string", _broken="boolean")
 
 
@@ -109,7 +109,7 @@ def _keep_small(spark: SparkSession, files: list[str]) -> dict[str, list[tuple]]
     "`{file: its lines, numbered, without the empty ones}`, of the files that are small."
     small = _small_files(spark, files, max(SMALL // len(files), 1 << 12)).withColumn("_line", F.expr(_TEXT))
     lines = {}
-    for row in sorted(small.collect(), key=lambda row: row._index):
+    for row in sorted(small.collect(), key=lambda row: (row._file, row._block, row._index)):
         here = lines.setdefault(row._file, [])
         here.append((*row, len(here) + 1))
     return {file: [line for line in here if line[3]] for file, here in lines.items()}
