@@ -30,7 +30,6 @@ class Bench:
     rounds: int
     console: Console
     samples: dict[str, dict[str, list[Sample]]] = field(default_factory=dict)  # {case: {contender: samples}}
-    targets: dict[str, str] = field(default_factory=dict)  # {case: what was wanted}
 
     def measure(
         self, case: str, contender: str, work: Callable[..., float], *given, spark: SparkSession | None = None

@@ -47,8 +47,10 @@ def _markdown(results: dict) -> str:
 def _plot(results: dict, file: Path) -> None:
     """Each contender's time beside the limit, case by case."""
     compared = {case: found for case, found in results.items() if LIMIT in found}
-    figure, axes = plt.subplots(1, len(compared), figsize=(4 * len(compared), 3), layout="constrained")
-    for axis, (case, found) in zip(axes, compared.items(), strict=True):
+    if not compared:
+        return
+    figure, axes = plt.subplots(1, len(compared), figsize=(4 * len(compared), 3), layout="constrained", squeeze=False)
+    for axis, (case, found) in zip(axes[0], compared.items(), strict=True):
         medians = [r["median_s"] for r in found.values()]
         spread = [
             [r["median_s"] - r["min_s"] for r in found.values()],
