@@ -60,7 +60,7 @@ def _plot(results: dict, file: Path) -> None:
             list(found), medians, xerr=spread, color=["tab:blue", "tab:gray", "tab:green", "tab:orange"][: len(found)]
         )
         axis.bar_label(bars, [f"{r['ratio']} x" for r in found.values()], padding=4)
-        axis.set(title=case, xlabel="seconds", xlim=(0, 1.25 * max(r["max_s"] for r in found.values())))
+        axis.set(title=case, xlabel="seconds", xlim=(0, 1.4 * max(r["max_s"] for r in found.values())))
         axis.invert_yaxis()
     figure.savefig(file, dpi=80)
     plt.close(figure)
