@@ -132,7 +132,7 @@ def bad_rows(bench: Bench):
 
 
 def twenty_million_rows(bench: Bench):
-    """One file of 20,000,000 rows, about 2 GB, in a JVM of 1 GB."""
+    """One file of 20,000,000 rows, 1.5 GB, in a JVM of 1 GB."""
     bench.measure("20,000,000 rows in a JVM of 1 GB", "importer", in_new_process, "hits")
 
 
