@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 
+from cdmeventimporters.checkm2 import quality_report
 from cdmeventimporters.core.importing import import_tables
 from cdmeventimporters.core.spec import Column, Table
 from cdmeventimporters.dev.lake import Lake
@@ -12,7 +13,7 @@ from cdmeventimporters.dev.lake import Lake
 from .contenders import CONTENDERS, IMAGE, Work, importer
 from .measuring import LIMIT, Bench
 
-HEADER = "Name\tCompleteness\tContamination\tCompleteness_Model_Used\tTranslation_Table_Used\tCoding_Density\tContig_N50\tAverage_Gene_Length\tGenome_Size\tGC_Content\tTotal_Coding_Sequences\tTotal_Contigs\tMax_Contig_Length\tAdditional_Notes"
+HEADER = "\t".join(c.name for c in quality_report.tool_columns)
 CELLS = "97.31\t1.84\tNeural Network (Specific Model)\t11\t0.894\t48210\t318.27\t3402118\t0.57\t3042\t131\t214906\tNone"
 SPARK = [name for name in CONTENDERS if name != "delta-rs"]
 SIZES = (10_000, 5_000_000)

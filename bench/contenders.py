@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import boto3
 import deltalake
 import pyarrow as pa
 import pyarrow.csv
@@ -16,7 +15,6 @@ from cdmeventimporters.dev.lake import Lake
 from . import plain
 
 IMAGE = "ghcr.io/kbasetest/cdm_checkm2"
-TYPES = ", ".join(f"{c.name} {c.type}" for c in quality_report.tool_columns)
 
 
 @dataclass
@@ -56,7 +54,7 @@ def bare_append(work: Work) -> float:
     spark, table = work.lake.get_spark(), work.lake.prefix + work.table
     spark.sql(f"CREATE DATABASE IF NOT EXISTS {table.split('.')[0]}")
     start = time.perf_counter()
-    rows = spark.read.csv([f"s3a://{file}" for file in work.files], sep="\t", header=True, schema=TYPES)
+    rows = spark.read.csv([f"s3a://{file}" for file in work.files], sep="\t", header=True, schema=plain.TYPES)
     rows.write.format("delta").mode("append").saveAsTable(table)
     return time.perf_counter() - start
 
@@ -75,7 +73,7 @@ def delta_rs(work: Work) -> float:
         "AWS_ALLOW_HTTP": "true",
         "aws_conditional_put": "etag",
     }
-    client = boto3.client("s3", endpoint_url=s3.endpoint, aws_access_key_id=s3.access_key, aws_secret_access_key=s3.secret_key, region_name="us-east-1")  # fmt: skip
+    client = s3.client()
     url = f"s3://{work.lake.bucket}/delta-rs/{work.table}"
     start = time.perf_counter()
     parse = pyarrow.csv.ParseOptions(delimiter="\t")

@@ -78,7 +78,7 @@ class _Checked:
     rejected: DataFrame | None  # the bad ones, with the columns of the quarantine, if there are any
     few: bool  # whether the driver keeps the rows
 
-# %% ../../nbs/core/06_importing.ipynb #00e38a26
+# %% ../../nbs/core/06_importing.ipynb #f8f48a3e
 def _check(spark: SparkSession, target: _Target, quarantine: bool) -> _Checked:
     "Read and check the rows of `target`; raises `ImportFailed` if they cannot be written."
     table, lines = target.table, Lines(spark, target.files)
@@ -88,23 +88,26 @@ def _check(spark: SparkSession, target: _Target, quarantine: bool) -> _Checked:
         return check_cells(read_cells(lines, by_header, table, numbered), table)
 
     rows = keep(checked()) if lines.are_few else checked()
-    numbered = rows if lines.are_few else checked(numbered=True)
+
+    def numbered():
+        return rows if lines.are_few else checked(numbered=True)
+
     counted = count_rows(rows, table, {file: n for part in by_header.values() for file, n in part.items()})
     if counted.bad and (not quarantine or counted.bad == counted.rows):
-        raise bad_rows(numbered, table, counted)
-    rejected = _rejected(numbered, target) if counted.bad else None
+        raise bad_rows(numbered(), table, counted)
+    rejected = _rejected(numbered(), target) if counted.bad else None
     rows = _with_columns(_one_for_each_key(rows, numbered, table, counted), table.all_columns, _lineage(target.job))
     return _Checked(target, counted, rows, rejected, lines.are_few)
 
-# %% ../../nbs/core/06_importing.ipynb #33d839e4
-def _one_for_each_key(rows: DataFrame, numbered: DataFrame, table: Table, counted: Counted) -> DataFrame:
+# %% ../../nbs/core/06_importing.ipynb #9fb0a4ed
+def _one_for_each_key(rows: DataFrame, numbered: Callable[[], DataFrame], table: Table, counted: Counted) -> DataFrame:
     "The good rows, one for each key; raises `ImportFailed` if there are several that differ."
     good = rows.where("NOT _bad") if counted.bad else rows
     if counted.keys == counted.rows - counted.bad:
         return good
     folded = fold_rows(good, table)
     if conflicts := folded.where("NOT _agree").count():
-        raise conflicting_rows(numbered.where("NOT _bad"), table, conflicts)
+        raise conflicting_rows(numbered().where("NOT _bad"), table, conflicts)
     return folded
 
 # %% ../../nbs/core/06_importing.ipynb #f8b17acd
