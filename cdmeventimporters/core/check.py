@@ -118,7 +118,7 @@ def check_cells(
         .selectExpr("*", _BAD)
     )
 
-# %% ../../nbs/core/03_check.ipynb #976b366a
+# %% ../../nbs/core/03_check.ipynb #1cb96813
 class Counted(NamedTuple):
     "How many rows there are."
 
@@ -128,13 +128,9 @@ class Counted(NamedTuple):
     lowest: str | int | None  # of the first column of the key, among good rows
     highest: str | int | None
 
-
-def count_rows(
-    rows: DataFrame,  # from `check_cells`
-    table: Table,
-    expected: Mapping[str, int],  # {file: number of its rows}, from `read_headers`
-) -> Counted:
-    "Count the rows; raises `ImportFailed` if a file does not have the rows it should."
+# %% ../../nbs/core/03_check.ipynb #19446094
+def _count(rows: DataFrame, table: Table) -> Counted:
+    "Count the rows."
     key = F.col(table.tool_key[0])
     by_key = rows.groupBy("_bad", *table.tool_key).agg(F.count("*").alias("_rows"))
     counts = by_key.agg(
@@ -144,7 +140,25 @@ def count_rows(
         F.min(F.when(~F.col("_bad"), key)),
         F.max(F.when(~F.col("_bad"), key)),
     )
-    counted = Counted(*counts.first())
+    return Counted(*counts.first())
+
+# %% ../../nbs/core/03_check.ipynb #bcc6b153
+def _count_kept(rows: list[Row], table: Table) -> Counted:
+    "Count rows that the driver has."
+    good = [row for row in rows if not row._bad]
+    first = [row[table.tool_key[0]] for row in good]
+    keys = {tuple(row[k] for k in table.tool_key) for row in good}
+    return Counted(len(rows), len(rows) - len(good), len(keys), min(first, default=None), max(first, default=None))
+
+# %% ../../nbs/core/03_check.ipynb #c4b0411a
+def count_rows(
+    rows: DataFrame,  # from `check_cells`
+    table: Table,
+    expected: Mapping[str, int],  # {file: number of its rows}, from `read_headers`
+    kept: list[Row] | None = None,  # the same rows, if the driver has them
+) -> Counted:
+    "Count the rows; raises `ImportFailed` if a file does not have the rows it should."
+    counted = _count(rows, table) if kept is None else _count_kept(kept, table)
     if counted.rows != sum(expected.values()):
         raise _rows_missing(rows, expected)
     return counted

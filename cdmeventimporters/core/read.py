@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['SMALL', 'MANY', 'keep', 'Lines', 'read_headers', 'read_cells']
 
-# %% ../../nbs/core/02_read.ipynb #a9bf1777
+# %% ../../nbs/core/02_read.ipynb #727dcb6e
 import json
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from functools import reduce
+from typing import NamedTuple
 
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
 from .job import ImportFailed, reason
@@ -65,15 +66,16 @@ def _not_readable(error: Exception, files: list[str]) -> ImportFailed:
         "Was it deleted or moved? Put it back, and replay the job.",
     )
 
-# %% ../../nbs/core/02_read.ipynb #09ceb865
+# %% ../../nbs/core/02_read.ipynb #196c6faf
 SMALL = 1 << 20  # bytes: a file is small if it has less than its share of this, or less than 4 kB
 
 
 def keep(
     frame: DataFrame,  # of few rows
-) -> DataFrame:
-    "The same rows, worked out once, kept by the driver, and in one partition."
-    return _of_rows(frame.sparkSession, frame.collect(), dict(frame.dtypes))
+) -> tuple[DataFrame, list[Row]]:
+    "The same rows, worked out once: in one partition, and for the driver."
+    rows = frame.collect()
+    return _of_rows(frame.sparkSession, rows, dict(frame.dtypes)), rows
 
 
 def _of_rows(spark: SparkSession, rows: Iterable[tuple], types: Mapping[str, str]) -> DataFrame:
@@ -101,18 +103,21 @@ def _small_files(spark: SparkSession, files: list[str], size: int) -> DataFrame:
     named = f"{_FILE} IN ({', '.join(map(literal, files))})"
     return _all_lines(spark, [folder], f"{small} AND {named}", recursiveFileLookup="true")
 
-# %% ../../nbs/core/02_read.ipynb #21251c67
+# %% ../../nbs/core/02_read.ipynb #14810236
 _LINE_TYPES = dict(_file="string", _block="bigint", _index="bigint", _line="string", _broken="boolean")
 
 
-def _keep_small(spark: SparkSession, files: list[str]) -> dict[str, list[tuple]]:
+_KeptLine = Row(*_LINE_TYPES, "_number")
+
+# %% ../../nbs/core/02_read.ipynb #55a46dfb
+def _keep_small(spark: SparkSession, files: list[str]) -> dict[str, list[Row]]:
     "`{file: its lines, numbered, without the empty ones}`, of the files that are small."
     small = _small_files(spark, files, max(SMALL // len(files), 1 << 12)).withColumn("_line", F.expr(_TEXT))
     lines = {}
     for row in sorted(small.collect(), key=lambda row: (row._file, row._block, row._index)):
         here = lines.setdefault(row._file, [])
-        here.append((*row, len(here) + 1))
-    return {file: [line for line in here if line[3]] for file, here in lines.items()}
+        here.append(_KeptLine(*row, len(here) + 1))
+    return {file: [line for line in here if line._line] for file, here in lines.items()}
 
 # %% ../../nbs/core/02_read.ipynb #3ca0e094
 def _numbered(lines: DataFrame) -> DataFrame:
@@ -123,7 +128,7 @@ def _numbered(lines: DataFrame) -> DataFrame:
     number = F.expr("int(_before + _index - _first + 1)")
     return lines.join(F.broadcast(pieces), ["_file", "_block"]).select(*_LINE_TYPES, number.alias("_number"))
 
-# %% ../../nbs/core/02_read.ipynb #2f5eb7fd
+# %% ../../nbs/core/02_read.ipynb #da680d92
 class Lines:
     "The lines of a job's output files; raises `ImportFailed` if one is not there."
 
@@ -134,12 +139,12 @@ class Lines:
     ):
         self.spark, self.files = spark, files
         kept = _keep_small(spark, files)
-        self._kept = kept if len(kept) == len(files) else None
+        self.kept = kept if len(kept) == len(files) else None  # `{file: its lines, numbered}`, if they are few
 
     @property
     def are_few(self) -> bool:
         "Whether the driver keeps them."
-        return self._kept is not None
+        return self.kept is not None
 
     def of(
         self,
@@ -149,27 +154,36 @@ class Lines:
         "The lines of these files, as they are but for the line end, and without empty ones."
         if self.are_few:
             return _of_rows(
-                self.spark, (line for file in files for line in self._kept[file]), _LINE_TYPES | {"_number": "int"}
+                self.spark, (line for file in files for line in self.kept[file]), _LINE_TYPES | {"_number": "int"}
             )
         lines = _all_lines(self.spark, files)
         return (_numbered(lines) if numbered else lines).where("_line <> ''")
 
-# %% ../../nbs/core/02_read.ipynb #e3440553
-def _look_at_files(lines: Lines) -> Mapping:
-    "`{file: Row(first, last, broken, lines)}`: the first and last line, the first that is not UTF-8, and how many there are."
-    here = F.struct("_block", "_index")
-    text = F.expr(_TEXT)
-    looks = (
-        lines.of(lines.files)
-        .groupBy("_file")
-        .agg(
-            F.min_by(text, here).alias("first"),
-            F.max_by(text, here).alias("last"),
-            F.min_by(F.when(F.col("_broken"), text), F.when(F.col("_broken"), here)).alias("broken"),
-            F.count("*").alias("lines"),
-        )
-    )
-    return {row._file: row for row in looks.collect()}
+# %% ../../nbs/core/02_read.ipynb #ab5260a5
+class _Look(NamedTuple):
+    "What is known of a file as a whole."
+
+    first: str  # line
+    last: str  # line
+    broken: str | None  # the first line that is not UTF-8
+    lines: int  # how many there are
+
+# %% ../../nbs/core/02_read.ipynb #0233fe6a
+def _look_at_kept(lines: list[Row]) -> _Look:
+    "A look at a file of which the driver has the lines."
+    broken = next((line._line for line in lines if line._broken), None)
+    return _Look(lines[0]._line, lines[-1]._line, broken, len(lines))
+
+# %% ../../nbs/core/02_read.ipynb #eeda9736
+def _look_at_files(lines: Lines) -> dict[str, _Look]:
+    "`{file: what is known of it}`, of the files that have any lines."
+    if lines.are_few:
+        return {file: _look_at_kept(here) for file, here in lines.kept.items() if here}
+    text, here = F.expr(_TEXT), F.struct("_block", "_index")
+    broken = F.min_by(F.when(F.col("_broken"), text), F.when(F.col("_broken"), here))
+    looks = lines.of(lines.files).groupBy("_file")
+    looks = looks.agg(F.min_by(text, here), F.max_by(text, here), broken, F.count("*"))
+    return {file: _Look(*look) for file, *look in looks.collect()}
 
 # %% ../../nbs/core/02_read.ipynb #d41692f6
 def _spelling(column: Column, header: list[str]) -> str | None:
