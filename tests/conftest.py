@@ -123,4 +123,4 @@ def shared(lake):
 def size(request, monkeypatch):
     """Both ways of reading: files that the driver keeps, and files that are too large for that."""
     if request.param == "large":
-        monkeypatch.setattr(read, "_keep_small", lambda spark, files: {})
+        monkeypatch.setattr(read, "_read_small", lambda spark, files: {})

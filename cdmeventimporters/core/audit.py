@@ -84,15 +84,15 @@ def record(
         ensure_table(spark, log, LOG_COLUMNS, comment, check_table(spark, log, LOG_COLUMNS))
         append_rows(spark, log, [astuple(e) for e in entries], LOG_COLUMNS)
 
-# %% ../../nbs/core/06_audit.ipynb #f66a5359
+# %% ../../nbs/core/06_audit.ipynb #c3534655
 def is_recorded(
     spark: SparkSession,
     entries: list[Entry],  # of one job
 ) -> bool:
-    "Whether the log says of each of these tables that the job was imported into it."
+    "Whether the log says of each of these tables that the job was imported into it, in this revision of the declaration or a later one."
     log, first = log_table(entries[0].table), entries[0]
     if not check_table(spark, log, LOG_COLUMNS):
         return False
     imported = spark.table(log).where((F.col("cts_job_id") == first.cts_job_id) & (F.col("status") == "imported"))
-    found = {(row.table, row.revision) for row in imported.select("table", "revision").collect()}
-    return all((e.table, e.revision) in found for e in entries)
+    found = dict(imported.groupBy("table").agg(F.max("revision")).collect())
+    return all(found.get(e.table, 0) >= e.revision for e in entries)

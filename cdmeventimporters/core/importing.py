@@ -102,7 +102,7 @@ def _check(target: _Target, lines: Lines, quarantine: bool) -> _Checked:
     rows = _with_columns(_one_for_each_key(rows, numbered, table, counted), table.all_columns, _lineage(target.job))
     return _Checked(target, counted, rows, rejected, lines.are_few)
 
-# %% ../../nbs/core/07_importing.ipynb #f5a98689
+# %% ../../nbs/core/07_importing.ipynb #3186e548
 def _check_unless_applied(spark: SparkSession, target: _Target, quarantine: bool, again: bool) -> _Checked | None:
     "The checked rows of `target`, or None if the table is known to hold them; raises `ImportFailed` if they cannot be written."
 
@@ -110,7 +110,7 @@ def _check_unless_applied(spark: SparkSession, target: _Target, quarantine: bool
         return not again and was_applied(spark, target.name, target.witness)
 
     try:
-        lines = Lines(spark, target.files)
+        lines = Lines(spark, target.files, target.job.checksums)
         return None if not lines.are_few and applied() else _check(target, lines, quarantine)
     except Exception:
         if applied():
@@ -275,7 +275,7 @@ def import_tables(
             _record_import(attempt)
     return attempt.entries
 
-# %% ../../nbs/core/07_importing.ipynb #b0b93cfa
+# %% ../../nbs/core/07_importing.ipynb #38933e96
 def _import(
     attempt: _Attempt,
     held: ExitStack,
@@ -288,10 +288,10 @@ def _import(
     attempt.targets = _targets(read_job(job_info), metadata, tables)
     quarantine, attempt.again = _quarantines(metadata), bool(metadata.get("again"))
     spark = attempt.spark = get_spark()
+    held.enter_context(session_of_ones_own(spark))
     if not attempt.again and all(was_just_applied(spark, t.name, t.witness) for t in attempt.targets):
         attempt.entries = [t.entry(attempt.started) for t in attempt.targets]
-        return
-    with session_of_ones_own(spark):
+    else:
         _import_targets(spark, attempt, held, quarantine)
 
 # %% ../../nbs/core/07_importing.ipynb #3c2cb4dd

@@ -65,7 +65,7 @@ def _check_path(path: str) -> None:
             todo="Write the output under another name.",
         )
 
-# %% ../../nbs/core/00_job.ipynb #992e67c2
+# %% ../../nbs/core/00_job.ipynb #8a29f762
 @dataclass(frozen=True)
 class Job:
     "A completed CTS job, checked."
@@ -73,6 +73,7 @@ class Job:
     id: str  # CTS job id
     completed: datetime  # completion time, UTC
     outputs: tuple[str, ...]  # `bucket/key` of each output file, sorted, each once
+    checksums: Mapping[str, str]  # CRC64NVME of these, base64, as far as the job has it
     prefix: str = ""  # goes in front of each namespace, e.g. `u_kim__`
     image: str | None = None  # without tag and digest
     image_digest: str | None = None  # `sha256:…`, the only sign of the tool's version
@@ -96,9 +97,9 @@ def _prefix(info: Mapping) -> str:
         )
     return prefix
 
-# %% ../../nbs/core/00_job.ipynb #96ddbf01
-def _outputs(info: Mapping) -> tuple[str, ...]:
-    "The paths of the outputs, sorted, each once."
+# %% ../../nbs/core/00_job.ipynb #22ee5acc
+def _outputs(info: Mapping) -> dict[str, str | None]:
+    "The paths of the outputs, sorted, each once, with their checksums."
     outputs = info.get("outputs")
     if not isinstance(outputs, list | tuple) or not all(
         isinstance(o, Mapping) and isinstance(o.get("file"), str) for o in outputs
@@ -106,19 +107,21 @@ def _outputs(info: Mapping) -> tuple[str, ...]:
         raise ImportFailed(
             f"outputs is {str(outputs)[:200]}; expected a list of {{'file': 'bucket/key', 'crc64nvme': …}}."
         )
-    return tuple(sorted({o["file"] for o in outputs}))
+    return {o["file"]: o.get("crc64nvme") for o in sorted(outputs, key=lambda o: o["file"])}
 
-# %% ../../nbs/core/00_job.ipynb #5d9f4550
+# %% ../../nbs/core/00_job.ipynb #f7f89bc5
 def read_job(
     job_info: Mapping,  # what CSEP passes to `run_import`
 ) -> Job:
     "The `Job` in `job_info`; raises `ImportFailed` if something in it is missing or wrong."
     if not isinstance(job_info, Mapping) or not isinstance(job_info.get("id"), str) or not job_info["id"]:
         raise ImportFailed(f"job_info is {str(job_info)[:200]}; expected a dict with the job's id.")
+    outputs = _outputs(job_info)
     return Job(
         id=job_info["id"],
         completed=_completion_time(job_info.get("completion_time")),
-        outputs=_outputs(job_info),
+        outputs=tuple(outputs),
+        checksums={path: crc for path, crc in outputs.items() if isinstance(crc, str) and crc},
         prefix=_prefix(job_info),
         image=_text(job_info, "image"),
         image_digest=_text(job_info, "image_digest"),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['csep_settings', 'desk_settings', 'hold', 'Outcome', 'Lake', 'make_bucket']
 
-# %% ../../nbs/dev/04_lake.ipynb #28836962
+# %% ../../nbs/dev/04_lake.ipynb #59ab4dcd
 import atexit
 import fcntl
 import hashlib
@@ -30,10 +30,11 @@ from pyspark.java_gateway import launch_gateway
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.utils import is_remote
 
+from ..core.read import crc64nvme
 from .catalog import IMPORTERS, load_importers
 from .jars import jars
 from .java import NotReady, check_java
-from .s3 import S3, crc64nvme, start_s3
+from .s3 import S3, start_s3
 
 # %% ../../nbs/dev/04_lake.ipynb #e8ca7e9e
 def csep_settings(
