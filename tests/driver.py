@@ -26,10 +26,8 @@ STEPS = {
     "before the table is made": ("ensure_table", False, ""),
     "after the table is made": ("ensure_table", True, ""),
     "while holding the lock": ("sql", True, r"(?i)^\s*CREATE VIEW \S*_lock_\d*[13579]`?\s"),
-    "before the rows": ("merge_rows", False, ""),
     "after the commit": ("merge_rows", True, ""),
     "before the log": ("record", False, ""),
-    "after the log": ("append_once", True, ""),
 }
 
 
