@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-minio test-matrix test-ci bench lake lab export clean minio
+.PHONY: help env demo test test-minio test-matrix test-ci test-drivers test-kill bench lake lab export clean minio
 
 PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys.executable)' 2>/dev/null; done))
@@ -32,8 +32,15 @@ test-minio: env minio ## the tests on a MinIO server
 
 test-matrix: test-spark40 test-spark35 ## the tests on Spark 4.0 and Spark 3.5
 
-test-ci: test-minio ## what CI runs of the last two: MinIO, and on the other Sparks reading, checking, and imports end to end
+test-ci: ## what CI runs of the last two: MinIO, and on the other Sparks reading, checking, and imports end to end
+	$(MAKE) test-minio PYTEST_ARGS="-m 'not drivers'"
 	$(MAKE) test-matrix PYTEST_ARGS="-m matrix"
+
+test-drivers: env ## three drivers on one table, each with a JVM of its own: 60 jobs, each delivered twice
+	CDM_DRIVER_JOBS=60 IN_TEST=1 $(PY) -m pytest tests/test_drivers.py $(PYTEST_ARGS)
+
+test-kill: env ## kill -9 of a driver at each step, and at 30 random moments; CDM_KILL_SEED=… repeats a run
+	CDM_KILLS=30 IN_TEST=1 $(PY) -m pytest -s tests/test_kill.py $(PYTEST_ARGS)
 
 test-spark%: .venv-spark%/.made
 	@$(PYTHON) cdmeventimporters/dev/java.py

@@ -45,6 +45,13 @@ def lake(request):
         yield lake
 
 
+@pytest.fixture(scope="session")
+def shared_lake():
+    """A lake with a metastore, for drivers in processes of their own; nobody in this one starts a Spark on it."""
+    with Lake(s3=SERVERS[0], metastore=True) as lake:
+        yield lake
+
+
 @dataclass
 class Desk:
     """One test's place in the lake: a namespace that no other test has."""

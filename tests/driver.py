@@ -1,0 +1,126 @@
+"""A driver in a process of its own, as each container of CSEP is one: this file run is the driver, `Driver` is the test's end of it.
+
+What goes in and comes out is a line of JSON each. First comes `Lake.shared`. After it, `{"job": …, "meta": …}` is an event, answered with what became of it, and
+`{"table": …}` a question, answered with its rows as text. An event with `"die_at": STEP` kills driver and JVM without a word when it gets to that step.
+"""
+
+import functools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from pyspark.sql import SparkSession
+
+from cdmeventimporters.core import audit, importing, write
+from cdmeventimporters.dev.lake import Lake, SharedLake
+
+# where a driver can be told to die: {step: (function, whether it has run by then, what its text argument must match)}
+STEPS = {
+    "before the table is made": ("ensure_table", False, ""),
+    "after the table is made": ("ensure_table", True, ""),
+    "while holding the lock": ("sql", True, r"(?i)^\s*CREATE VIEW \S*_lock_\d*[13579]`?\s"),
+    "after the commit": ("merge_rows", True, ""),
+    "before the log": ("record", False, ""),
+}
+
+
+class Driver:
+    """A driver that runs, until it is closed or killed."""
+
+    def __init__(self, lake: Lake):
+        log = (lake.folder / "drivers.log").open("a")
+        quick = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}  # it does not live long enough for more
+        self.process = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+            env={**os.environ, **quick}, start_new_session=True,
+        )  # fmt: skip
+        self.send(**lake.shared)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.kill()
+
+    def send(self, **message):
+        """Send a line."""
+        self.process.stdin.write(json.dumps(message, default=datetime.isoformat) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> dict | None:
+        """The next answer, None if it died."""
+        line = self.process.stdout.readline()
+        return json.loads(line) if line else None
+
+    def ask(self, **message) -> dict | None:
+        """The answer to a line."""
+        self.send(**message)
+        return self.answer()
+
+    def kill(self):
+        """What the kernel does when memory runs out: driver and JVM are gone at once."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def die_at(step):
+    """Let this process die at a step, and with it its JVM: the process group is ours alone."""
+    name, after, pattern = STEPS[step]
+    known = [x for x in (write, audit, importing, SparkSession) if name in vars(x)]
+    assert known, f"the engine has no {name}"
+    for x in known:
+        setattr(x, name, _dying(vars(x)[name], after, pattern))
+
+
+def _dying(function, after, pattern):
+    """A function that kills, before or after it has done its work."""
+
+    @functools.wraps(function)
+    def dying(*arguments, **named):
+        meant = not pattern or re.search(pattern, arguments[1])
+        result = function(*arguments, **named) if after or not meant else None
+        if meant:
+            os.killpg(0, signal.SIGKILL)
+        return result
+
+    return dying
+
+
+def _deliver(lake, job, meta, step=None):
+    """What became of an event."""
+    if step:
+        die_at(step)
+    outcome = lake.deliver(job, meta=meta)
+    error = str(outcome.error) if outcome.error else None
+    return {"id": job["id"], "error": error, "seconds": round(outcome.seconds, 1)}
+
+
+def _rows(lake, table):
+    """The rows of a table, as text; none if there is no such table."""
+    spark, name = lake.get_spark(), lake.prefix + table
+    rows = spark.table(name).collect() if spark.catalog.tableExists(name) else []
+    return [{column: None if value is None else str(value) for column, value in row.asDict().items()} for row in rows]
+
+
+def main():
+    """Answer until there is no more to read."""
+    with SharedLake(json.loads(sys.stdin.readline()), {"spark.driver.memory": "1g"}) as lake:
+        for line in sys.stdin:
+            match json.loads(line):
+                case {"table": table}:
+                    answer = _rows(lake, table)
+                case {"job": job, "meta": meta, **more}:
+                    answer = _deliver(lake, job, meta, more.get("die_at"))
+            print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
