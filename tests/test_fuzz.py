@@ -416,9 +416,9 @@ ODD_VALUES = {
     "more": JSON,
 }  # fmt: skip
 ODD_META = {
-    "table": st.one_of(JSON, NAME),
+    "table": st.one_of(JSON, NAME, st.just(1.5)),
     "deltatable": st.one_of(JSON, NAME),
-    "tables": st.one_of(JSON, st.dictionaries(st.one_of(st.just("odd"), st.text(max_size=4)), st.one_of(NAME, JSON), max_size=2)),
+    "tables": st.one_of(JSON.filter(lambda x: not isinstance(x, int | float)), st.dictionaries(st.one_of(st.just("odd"), st.text(max_size=4)), st.one_of(NAME, JSON), max_size=2)),
     "on_bad_row": st.one_of(JSON, st.sampled_from(["fail", "quarantine", "skip"])),
     "again": JSON,
     "more": JSON,
@@ -471,9 +471,9 @@ def test_an_odd_job_is_refused_clearly_or_has_names_that_a_catalog_takes(job_inf
 
 ODD_SPEC = {
     "name": JSON,
-    "py_module": st.one_of(JSON, st.sampled_from(["cdmeventimporters.checkm2", "json", "no.such", ".", "a b", "", " ", "os.path"])),
+    "py_module": st.one_of(JSON, st.sampled_from(["cdmeventimporters.checkm2", "json", "no.such", ".", "a b", "", " ", "os.path", "json\0", "-c"])),
     "image": st.one_of(JSON, st.sampled_from(["a:1", "a@sha256:0", "host:80/a", " "])),
-    "importer_meta": st.one_of(JSON, changed({"table": "ns.odd"}, {k: v for k, v in ODD_META.items() if k in ("table", "deltatable", "tables", "more")})),
+    "importer_meta": st.one_of(JSON, changed({"table": "ns.odd"}, {k: v for k, v in ODD_META.items() if k in ("table", "deltatable", "tables", "on_bad_row", "more")})),
     "more": JSON,
 }  # fmt: skip
 YAML = st.one_of(
@@ -481,7 +481,7 @@ YAML = st.one_of(
     JSON.map(yaml.safe_dump).map(str.encode),
     st.binary(max_size=40),
     st.text("ab:-[]{}&*!|>'\"%@?#,. \n\t1", max_size=20).map(str.encode),
-    st.sampled_from([b"!!python/object:os.system a", b"!!python/name:os.system ''", b"a: *a", b"a: &a [*a]", b"<<: 1", b"? {a: 1}\n: 2", b"a: 1\na: 2", b"---\n---\n", b"\xff\xfe", b"a: !!binary 1", b"\0"]),
+    st.sampled_from([b"a: 2001-99-99", b"!!timestamp x", b"a: !!int x", b"!!bool x", b"[" * 3000, b"1.5", b"!!python/object:os.system a", b"!!python/name:os.system ''", b"a: *a", b"a: &a [*a]", b"<<: 1", b"? {a: 1}\n: 2", b"a: 1\na: 2", b"---\n---\n", b"\xff\xfe", b"a: !!binary 1", b"\0"]),
 )  # fmt: skip
 
 
@@ -498,5 +498,6 @@ def test_an_odd_yaml_file_is_a_problem_or_an_importer(tmp_path_factory, texts):
     found = load_importers(folder)
     assert len(found) == len(texts) - len(wrong)
     for spec in found.values():
+        assert importing._quarantines(spec.importer_meta) in (True, False)
         names = list(spec.importer_meta.get("tables") or ["odd"])
         assert set(table_names(read_job(GOOD_JOB), spec.importer_meta, names)) == set(names)
