@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-minio test-matrix test-ci test-drivers test-kill bench lake lab export clean minio
+.PHONY: help env demo test test-minio test-matrix test-ci test-drivers test-kill bench lake lab export clean minio fuzz
 
 PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys.executable)' 2>/dev/null; done))
@@ -26,6 +26,9 @@ test: env ## lint, then all tests and all notebooks, on SeaweedFS
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	IN_TEST=1 $(PY) -m pytest --nbval-lax
+
+fuzz: env ## FUZZ=10 times as many odd inputs as in make test, others each time
+	CDM_FUZZ=$(or $(FUZZ),10) IN_TEST=1 $(PY) -m pytest tests/test_fuzz.py
 
 test-minio: env minio ## the tests on a MinIO server
 	PATH="$(CACHE)/bin:$$PATH" CDM_TEST_S3=minio IN_TEST=1 $(PY) -m pytest tests $(PYTEST_ARGS)

@@ -38,19 +38,22 @@ def _yaml_files(folder: str | Path) -> list[Path]:
     "The files that CSEP takes for importers: directly in the folder, by their suffix."
     return sorted(x for x in Path(folder).iterdir() if x.suffix in (".yaml", ".yml") and x.is_file())
 
-# %% ../../nbs/dev/00_catalog.ipynb #233dcc92
+# %% ../../nbs/dev/00_catalog.ipynb #03a70576
 def load_importers(
     folder: str | Path = IMPORTERS,  # the folder `cdmeventimporters`, or another one like it
 ) -> dict[str, Importer]:  # by image
     "The importers in a folder, by image. What is wrong with one shows as whatever Python says: ask `problems` first."
     found = {}
     for file in _yaml_files(folder):
-        text = yaml.safe_load(file.read_text())
+        text = yaml.safe_load(file.read_text(encoding="utf-8"))
         meta = text.get("importer_meta") or {}
         found[text["image"]] = Importer(text.get("name"), text["py_module"], text["image"], meta, file)
     return found
 
-# %% ../../nbs/dev/00_catalog.ipynb #2634e290
+# %% ../../nbs/dev/00_catalog.ipynb #3ee0ec68
+_MODULE = re.compile(r"\w+(\.\w+)*", re.ASCII)
+
+
 def _text_problems(text) -> Iterator[str]:
     "What is wrong with the content of one YAML file."
     if text is None:
@@ -61,6 +64,8 @@ def _text_problems(text) -> Iterator[str]:
         for key in ("name", "py_module", "image"):
             if not isinstance(text.get(key), str) or not text[key].strip():
                 yield f"has no `{key}:`"
+            elif key == "py_module" and not _MODULE.fullmatch(text[key]):
+                yield f"has a `py_module:` that is no name of a module: {text[key]!r}"
         yield from _image_problems(str(text.get("image") or ""))
         yield from _table_problems(text.get("importer_meta"))
 
@@ -72,7 +77,7 @@ def _image_problems(image: str) -> Iterator[str]:
     elif ":" in image.rsplit("/", 1)[-1]:
         yield f"names an image with a tag, `{image}`: leave away what follows the `:`; all versions are imported"
 
-# %% ../../nbs/dev/00_catalog.ipynb #13ca38b8
+# %% ../../nbs/dev/00_catalog.ipynb #17f710d9
 def _table_problems(meta) -> Iterator[str]:
     "What is wrong with the tables in `importer_meta`."
     if meta is not None and not isinstance(meta, dict):
@@ -82,11 +87,17 @@ def _table_problems(meta) -> Iterator[str]:
     if len(given) != 1:
         found = " and ".join(f"`{x}:`" for x in given) or "neither"
         yield f"has {found} in `importer_meta:`; give `table: namespace.table`, or `tables:` for several"
-    for key, value in given.items():
-        names = list(value.values()) if key == "tables" and isinstance(value, dict) else [value]
-        for name in names:
-            if not re.fullmatch(r"\w+\.\w+", str(name), re.ASCII):
-                yield f"names a table `{name}`, which is not `namespace.table`"
+    if "tables" in given and not (isinstance(meta["tables"], dict) and meta["tables"]):
+        yield "has `tables:` in `importer_meta:` that name none; give `{name in the code: namespace.table}`"
+        return
+    names = list(given.pop("tables", {}).values()) + list(given.values())
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r"\w+\.\w+", name, re.ASCII):
+            yield f"names a table `{name}`, which is not `namespace.table`"
+    if len({str(name).lower() for name in names}) < len(names):
+        yield "names one table twice"
+    if (choice := (meta or {}).get("on_bad_row", "fail")) not in ("fail", "quarantine"):
+        yield f"has `on_bad_row: {choice}`; it is `fail` or `quarantine`"
 
 # %% ../../nbs/dev/00_catalog.ipynb #6e66cb5c
 _PROBE = """
@@ -143,16 +154,16 @@ def _module_problems(name: str, seen: dict) -> Iterator[str]:
         found, expected = ", ".join(seen["parameters"]), ", ".join(_PARAMETERS)
         yield f"`{name}` has run_import({found}); it must be run_import({expected})"
 
-# %% ../../nbs/dev/00_catalog.ipynb #bee76c5c
+# %% ../../nbs/dev/00_catalog.ipynb #8461d15f
 def _read(file: Path) -> tuple[object, list[str]]:
     "What a YAML file says, and what is wrong with that."
     try:
         text = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
+    except Exception as e:  # `2001-99-99` is a ValueError, `!!bool x` a KeyError
         return None, [f"is no YAML: {' '.join(str(e).split())}"]
     return text, list(_text_problems(text))
 
-# %% ../../nbs/dev/00_catalog.ipynb #d738dc66
+# %% ../../nbs/dev/00_catalog.ipynb #97a53132
 def problems(
     folder: str | Path = IMPORTERS,  # the folder `cdmeventimporters`, or another one like it
 ) -> list[str]:  # sentences that begin with a file's name
@@ -160,7 +171,8 @@ def problems(
     read = {file: _read(file) for file in _yaml_files(folder)}
     found = {file: list(wrong) for file, (_, wrong) in read.items()}
     specs = {file: text for file, (text, _) in read.items() if isinstance(text, dict)}
-    modules = {file: x["py_module"] for file, x in specs.items() if isinstance(x.get("py_module"), str)}
+    texts = {file: x["py_module"] for file, x in specs.items() if isinstance(x.get("py_module"), str)}
+    modules = {file: name for file, name in texts.items() if _MODULE.fullmatch(name)}
     seen = _probe(sorted(set(modules.values())), Path(folder)) if modules else {}
     for file, name in modules.items():
         found[file] += _module_problems(name, seen[name])
