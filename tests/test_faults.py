@@ -3,7 +3,6 @@
 The lake gives up sooner than a platform does, so that lasting faults are over in seconds; how S3A goes about them is the same.
 """
 
-import collections
 import itertools
 import json
 import re
@@ -144,7 +143,7 @@ class Event:
 
     desk: Desk
     job: dict
-    text: str  # of its report
+    text: str  # of its report, ASCII
     stem: str  # with what its genomes' names begin
 
     def deliver(self):
@@ -157,7 +156,9 @@ class Event:
         assert error is not None, "it was imported"
         secrets = (self.desk.lake.s3.access_key, self.desk.lake.s3.secret_key)
         assert not any(word in str(error) for word in ("\tat ", *secrets))
-        message = re.sub(r"\d{20}\.json", "N.json", str(error))
+        message = re.sub(r"\d{20}\.json", "N.json", str(error)).replace(
+            f"expected: {len(self.text)};", "expected: SIZE;"
+        )
         for name, value in {
             "JOB": self.job["id"],
             "TABLE": self.desk.full("checkm2"),
@@ -201,7 +202,7 @@ PASSING = {
     "slow": fault("delay", LOOK, times=1, skip=1, seconds=2),
     "a report cut off on its way": fault("cut", READ, times=1, bytes=300),
     "an upload cut off": fault("refuse", UPLOAD, times=1),
-    "an upload whose answer was lost": fault("lose", UPLOAD, times=1, skip=1),
+    "an upload whose answer was lost": fault("lose", UPLOAD, times=1),
     "a commit that was busy": answer(503, "SlowDown", COMMIT, times=1),
 }
 
@@ -239,7 +240,6 @@ LASTING = {
     "wrong secret": answer(403, "SignatureDoesNotMatch", ALL),
     "no access to the report": answer(403, "AccessDenied", LOOK),
     "no access to its text": answer(403, "AccessDenied", READ),
-    "no bucket": answer(404, "NoSuchBucket", ALL),
     "no bucket of the report": answer(404, "NoSuchBucket", LOOK),
     "the report was deleted while it was read": answer(404, "NoSuchKey", READ),
     "no access to the table": answer(403, "AccessDenied", UPLOAD),
@@ -258,7 +258,115 @@ IN_CI = {
 
 REDELIVERED = {"the commit is refused", "an upload always cut off"}
 
-SAID = collections.defaultdict(str)
+NOTHING_DONE = "No table was changed."
+PERHAPS_DONE = "Whether TABLE holds its rows is not known; a redelivery completes it."
+SPARK_FAILED = "Spark failed:"
+SEE_TO_SPARK = "If this passes, replay the job; else it is for the people who run Spark and its storage."
+
+
+def said(state, what, *where, todo=SEE_TO_SPARK) -> str:
+    """The message about a job that was not imported."""
+    head = f"CTS job JOB (ghcr.io/kbasetest/cdm_checkm2) was not imported into TABLE. {state} {what}"
+    return "\n".join([head, *(f"  {line}" for line in where), todo])
+
+
+def listing(table, exception, answer) -> str:
+    """What Spark says if it cannot list the log of a table."""
+    said_by_s3 = (
+        f"listObjects() on s3a://BUCKET/NS/{table}/_delta_log: software.amazon.awssdk.services.s3.model.{answer}"
+    )
+    return f"Py4JJavaError: {exception}: {said_by_s3}"
+
+
+def nothing_works(exception, answer, answer_about_log=None) -> str:
+    """The message if not even the import log can be written."""
+    log = listing("import_log", exception.replace("checkm2", "import_log"), answer_about_log or answer)
+    return said(
+        NOTHING_DONE,
+        SPARK_FAILED,
+        listing("checkm2", exception, answer),
+        f"(The import log could not be written: {log})",
+    )
+
+
+def s3_said(status, more="") -> str:
+    """An answer of S3 as Spark tells it."""
+    return f"S3Exception: (Service: S3, Status Code: {status}, Request ID: null){more}"
+
+
+SDK = "software.amazon.awssdk"
+DENIED = "java.nio.file.AccessDeniedException"
+REPORT = "s3a://BUCKET/cts/output/JOB/quality_report.tsv"
+READING = f"Py4JJavaError: org.apache.spark.SparkException: [FAILED_READ_FILE.NO_HINT] Encountered error while reading file {REPORT}.  SQLSTATE: KD001 … caused by"
+WRITING = "Py4JJavaError: org.apache.spark.SparkException: [TASK_WRITE_FAILED] Task failed while writing rows to s3a://BUCKET/NS/checkm2. SQLSTATE: 58030 … caused by"
+COMMITTING = "Writing Object on NS/checkm2/_delta_log/N.json:"
+
+SAID = {
+    "S3 is busy": nothing_works(
+        "org.apache.hadoop.fs.s3a.AWSServiceThrottledException", s3_said(503, f":SlowDown: {s3_said(503)[13:]}")
+    ),
+    "S3 fails": nothing_works(
+        "org.apache.hadoop.fs.s3a.AWSStatus500Exception", s3_said(500, f":InternalError: {s3_said(500)[13:]}")
+    ),
+    "the report cannot be read": said(NOTHING_DONE, SPARK_FAILED, f"{READING} {SDK}.services.s3.model.{s3_said(500)}"),
+    "the report is always cut off": said(
+        NOTHING_DONE,
+        SPARK_FAILED,
+        f"{READING} {SDK}.thirdparty.org.apache.http.ConnectionClosedException: Premature end of Content-Length delimited message body (expected: SIZE; received: 0)",
+    ),
+    "unknown key": nothing_works(f"{DENIED}: s3a://BUCKET/NS/checkm2/_delta_log", s3_said(403, ":InvalidAccessKeyId")),
+    "wrong secret": nothing_works(
+        f"{DENIED}: s3a://BUCKET/NS/checkm2/_delta_log", s3_said(403, ":SignatureDoesNotMatch")
+    ),
+    "no access to the report": said(
+        NOTHING_DONE,
+        "The output files cannot be read.",
+        f"Py4JJavaError: {DENIED}: {REPORT}: getFileStatus on {REPORT}: {SDK}.services.s3.model.S3Exception: Forbidden (Service: S3, Status Code: 403, Request ID: null):null",
+        todo="See to the storage or its credentials, and replay the job.",
+    ),
+    "no access to its text": said(NOTHING_DONE, SPARK_FAILED, f"{READING} {SDK}.services.s3.model.{s3_said(403)}"),
+    "no bucket of the report": said(
+        NOTHING_DONE,
+        "An output file that the job lists is not on S3:",
+        "BUCKET/cts/output/JOB/quality_report.tsv",
+        todo="Was it deleted or moved? Put it back, and replay the job.",
+    ),
+    "the report was deleted while it was read": said(
+        NOTHING_DONE,
+        SPARK_FAILED,
+        f"Py4JJavaError: org.apache.spark.SparkException: [FAILED_READ_FILE.FILE_NOT_EXIST] Encountered error while reading file {REPORT}. File does not exist. It is possible the underlying files have been updated.\nYou can explicitly invalidate the cache in Spark by running 'REFRESH TABLE tableName' command in SQL or by recreating … caused by {SDK}.services.s3.model.NoSuchKeyException: (Service: S3, Status Code: 404, Request ID: null)",
+    ),
+    "no access to the table": said(PERHAPS_DONE, SPARK_FAILED, f"{WRITING} {SDK}.services.s3.model.{s3_said(403)}"),
+    "an upload always cut off": said(
+        PERHAPS_DONE,
+        SPARK_FAILED,
+        f"{WRITING} {SDK}.thirdparty.org.apache.http.NoHttpResponseException: The target server failed to respond",
+    ),
+    "the commit is refused": said(
+        PERHAPS_DONE,
+        SPARK_FAILED,
+        f"Py4JJavaError: {DENIED}: NS/checkm2/_delta_log/N.json: {COMMITTING} {SDK}.services.s3.model.{s3_said(403, ':AccessDenied')}",
+    ),
+    "the commit fails": said(
+        PERHAPS_DONE,
+        SPARK_FAILED,
+        f"Py4JJavaError: org.apache.hadoop.fs.s3a.AWSStatus500Exception: {COMMITTING} {SDK}.services.s3.model.{s3_said(500, f':InternalError: {s3_said(500)[13:]}')}",
+    ),
+    "the answer to the commit is lost": said(
+        PERHAPS_DONE,
+        SPARK_FAILED,
+        f"Py4JJavaError: org.apache.hadoop.fs.s3a.HttpChannelEOFException: {COMMITTING} {SDK}.core.exception.SdkClientException: Unable to execute HTTP request: The target server failed to respond … caused by {SDK}.thirdparty.org.apache.http.NoHttpResponseException: The target server failed to respond",
+    ),
+    "full disk": said(
+        PERHAPS_DONE,
+        SPARK_FAILED,
+        f"{WRITING} java.io.IOException: File too large",
+        f"(The import log could not be written: {WRITING.replace('checkm2', 'import_log')} java.io.IOException: File too large)",
+    ),
+    "the log is refused": "CTS job JOB was imported into TABLE, but the import log could not be written:\n"
+    f"  Py4JJavaError: {DENIED}: NS/import_log/_delta_log/N.json: {COMMITTING.replace('checkm2', 'import_log')} {SDK}.services.s3.model.{s3_said(403, ':AccessDenied')}\n"
+    "All its rows are in. A redelivery or a replay writes the log.",
+}
 
 
 def some_in_ci(kinds):
