@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-minio test-matrix test-ci test-drivers test-kill bench lake lab export clean minio fuzz
+.PHONY: help env demo test fuzz test-drivers test-kill test-faults test-minio test-matrix test-ci bench lake lab export clean minio
 
 PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys.executable)' 2>/dev/null; done))
@@ -22,7 +22,7 @@ env: .venv/.made ## the Python environment in .venv, as locked; asks for Java 17
 demo: env ## the lake, and a little history of CheckM2 jobs in it
 	@$(PY) -m cdmeventimporters.dev.demo
 
-test: env ## lint, then all tests and all notebooks, on SeaweedFS
+test: env .venv-faults/.made ## lint, then all tests and all notebooks, on SeaweedFS
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	IN_TEST=1 $(PY) -m pytest --nbval-lax
@@ -30,22 +30,25 @@ test: env ## lint, then all tests and all notebooks, on SeaweedFS
 fuzz: env ## FUZZ=10 times as many odd inputs as in make test, others each time
 	CDM_FUZZ=$(or $(FUZZ),10) IN_TEST=1 $(PY) -m pytest tests/test_fuzz.py
 
-test-minio: env minio ## the tests on a MinIO server
+test-drivers: env ## three drivers on one table, each with a JVM of its own: 60 jobs, each delivered twice
+	CDM_DRIVER_JOBS=60 IN_TEST=1 $(PY) -m pytest tests/test_drivers.py
+
+test-kill: env ## kill -9 of a driver at each step, and at 30 random moments; CDM_KILL_SEED=… repeats a run
+	CDM_KILLS=30 IN_TEST=1 $(PY) -m pytest -s tests/test_kill.py
+
+test-faults: env .venv-faults/.made ## what happens when S3 fails: all cases, of which `make test` has some
+	IN_TEST=1 $(PY) -m pytest tests/test_faults.py -m ""
+
+test-minio: env minio .venv-faults/.made ## the tests on a MinIO server
 	PATH="$(CACHE)/bin:$$PATH" CDM_TEST_S3=minio IN_TEST=1 $(PY) -m pytest tests $(PYTEST_ARGS)
 
 test-matrix: test-spark40 test-spark35 ## the tests on Spark 4.0 and Spark 3.5
 
 test-ci: ## what CI runs of the last two: MinIO, and on the other Sparks reading, checking, and imports end to end
-	$(MAKE) test-minio PYTEST_ARGS="-m 'not drivers'"
+	$(MAKE) test-minio PYTEST_ARGS="-m 'not slow and not once'"
 	$(MAKE) test-matrix PYTEST_ARGS="-m matrix"
 
-test-drivers: env ## three drivers on one table, each with a JVM of its own: 60 jobs, each delivered twice
-	CDM_DRIVER_JOBS=60 IN_TEST=1 $(PY) -m pytest tests/test_drivers.py $(PYTEST_ARGS)
-
-test-kill: env ## kill -9 of a driver at each step, and at 30 random moments; CDM_KILL_SEED=… repeats a run
-	CDM_KILLS=30 IN_TEST=1 $(PY) -m pytest -s tests/test_kill.py $(PYTEST_ARGS)
-
-test-spark%: .venv-spark%/.made
+test-spark%: .venv-spark%/.made .venv-faults/.made
 	@$(PYTHON) cdmeventimporters/dev/java.py
 	IN_TEST=1 .venv-spark$*/bin/python -m pytest tests $(PYTEST_ARGS)
 
@@ -64,7 +67,7 @@ export: env ## modules from notebooks
 	.venv/bin/nbdev_export
 
 clean: ## remove what was made here; what was downloaded stays
-	rm -rf .venv .venv-spark40 .venv-spark35 .uv .lake .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-faults .venv-spark40 .venv-spark35 .uv .lake .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 minio: $(CACHE)/bin/minio ## build the MinIO server, once (needs Go; 6 minutes)
@@ -78,6 +81,10 @@ $(CACHE)/bin/minio:
 .venv/.made: pyproject.toml uv.lock | python
 	@$(ENSURE_UV)
 	$(SYNC) && touch $@
+
+.venv-faults/.made: pyproject.toml uv.lock | python
+	@$(ENSURE_UV)
+	UV_PROJECT_ENVIRONMENT=.venv-faults $(SYNC) --only-group faults && touch $@
 
 .venv-spark%/.made: pyproject.toml uv.lock | python
 	@$(ENSURE_UV)

@@ -12,7 +12,7 @@ from driver import Driver
 DRIVERS = 3
 JOBS = int(os.environ.get("CDM_DRIVER_JOBS", 12))  # `make test-drivers` takes 60
 
-pytestmark = pytest.mark.drivers
+pytestmark = pytest.mark.once
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,8 @@ from cdmeventimporters.core.job import ImportFailed, Job, read_job, select_outpu
 from cdmeventimporters.core.spec import Column, Table
 from cdmeventimporters.dev.catalog import load_importers, problems
 
+pytestmark = pytest.mark.once
+
 TIMES = int(os.environ.get("CDM_FUZZ", "1"))  # how many times as many inputs as in CI
 COUNTED = Counter()
 

@@ -20,7 +20,7 @@ NAMED = [step for step in STEPS if LOCKS or "lock" not in step]
 KNOWN_LATER = ("started", "finished", "table")  # columns of the log that differ from run to run
 COUNTED = ("rows_read", "rows_inserted", "rows_updated", "rows_unchanged", "rows_rejected")
 
-pytestmark = pytest.mark.drivers
+pytestmark = pytest.mark.once
 
 
 def namespace(case):
