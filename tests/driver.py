@@ -1,6 +1,6 @@
 """A driver in a process of its own, as each container of CSEP is one: this file run is the driver, `Driver` is the test's end of it.
 
-What goes in and comes out is a line of JSON each. First comes `Lake.shared`. After it, `{"job": …, "meta": …}` is an event, answered with what became of it, and
+What goes in and comes out is a line of JSON each. First comes `Lake.shared`, and after how long a lock's holder is dead. After it, `{"job": …, "meta": …}` is an event, answered with what became of it, and
 `{"table": …}` a question, answered with its rows as text. An event with `"die_at": STEP` kills driver and JVM without a word when it gets to that step.
 """
 
@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pyspark.sql import SparkSession
 
-from cdmeventimporters.core import audit, importing, write
+from cdmeventimporters.core import audit, importing, lock, write
 from cdmeventimporters.dev.lake import Lake, SharedLake
 
 # where a driver can be told to die: {step: (function, whether it has run by then, what its text argument must match)}
@@ -34,14 +34,14 @@ STEPS = {
 class Driver:
     """A driver that runs, until it is closed or killed."""
 
-    def __init__(self, lake: Lake):
+    def __init__(self, lake: Lake, dead: float = lock.DEAD):  # seconds after which a holder of a lock is taken for dead
         log = (lake.folder / "drivers.log").open("a")
         quick = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}  # it does not live long enough for more
         self.process = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
             env={**os.environ, **quick}, start_new_session=True,
         )  # fmt: skip
-        self.send(**lake.shared)
+        self.send(**lake.shared, dead=dead)
 
     def __enter__(self):
         return self
@@ -112,7 +112,10 @@ def _rows(lake, table):
 
 def main():
     """Answer until there is no more to read."""
-    with SharedLake(json.loads(sys.stdin.readline()), {"spark.driver.memory": "1g"}) as lake:
+    shared = json.loads(sys.stdin.readline())
+    lock.DEAD = shared.pop("dead")
+    lock.ALIVE = lock.DEAD / 5
+    with SharedLake(shared, {"spark.driver.memory": "1g"}) as lake:
         for line in sys.stdin:
             match json.loads(line):
                 case {"table": table}:

@@ -22,6 +22,7 @@ from cdmeventimporters.checkm2 import quality_report
 from cdmeventimporters.core import importing
 from cdmeventimporters.core.importing import import_tables
 from cdmeventimporters.core.job import ImportFailed, Job, read_job, select_outputs, table_names
+from cdmeventimporters.core.read import Lines
 from cdmeventimporters.core.spec import Column, Table
 from cdmeventimporters.dev.catalog import load_importers, problems
 
@@ -135,7 +136,8 @@ CELL = st.one_of(
 def engine(spark, files, table, quarantine):
     """What reading and checking as in an import come to: the rows, and the rejected ones; raises `ImportFailed`."""
     job = Job("job", datetime(2025, 1, 1, tzinfo=UTC), tuple(sorted(files)))
-    checked = importing._check(spark, importing._Target(job, table, "n.t", sorted(files)), quarantine)
+    target = importing._Target(job, table, "n.t", sorted(files))
+    checked = importing._check(target, Lines(spark, target.files), quarantine)
     rows = [row.asDict() for row in checked.rows.collect()]
     return rows, checked.rejected.collect() if checked.rejected is not None else []
 

@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['ImportFailed', 'reason', 'Job', 'read_job', 'select_outputs', 'table_names']
 
-# %% ../../nbs/core/00_job.ipynb #29d68ff2
+# %% ../../nbs/core/00_job.ipynb #816461f1
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
@@ -65,7 +65,7 @@ def _check_path(path: str) -> None:
             todo="Write the output under another name.",
         )
 
-# %% ../../nbs/core/00_job.ipynb #8a29f762
+# %% ../../nbs/core/00_job.ipynb #449e9d6c
 @dataclass(frozen=True)
 class Job:
     "A completed CTS job, checked."
@@ -73,7 +73,7 @@ class Job:
     id: str  # CTS job id
     completed: datetime  # completion time, UTC
     outputs: tuple[str, ...]  # `bucket/key` of each output file, sorted, each once
-    checksums: Mapping[str, str]  # CRC64NVME of these, base64, as far as the job has it
+    checksums: Mapping[str, str] = field(default_factory=dict)  # CRC64NVME of these, base64, as far as it is known
     prefix: str = ""  # goes in front of each namespace, e.g. `u_kim__`
     image: str | None = None  # without tag and digest
     image_digest: str | None = None  # `sha256:…`, the only sign of the tool's version
