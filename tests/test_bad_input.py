@@ -26,6 +26,7 @@ BAD_CELLS = {
         {"Contig_N50": "1e400"},
         "column Contig_N50: '1e400' does not fit int (-2147483648 to 2147483647)",
     ),
+    "tiny": ({"Genome_Size": "1e-18"}, "column Genome_Size: '1e-18' is not a whole number"),
     "blank": ({"Genome_Size": " 12"}, "column Genome_Size: ' 12' is not a whole number"),
     "trailing break": ({"Genome_Size": "12\r"}, "column Genome_Size: '12\r' is not a whole number"),
     "nan": ({"GC_Content": "nan"}, "column GC_Content: 'nan' is not a number"),
@@ -199,6 +200,18 @@ BEFORE_A_SESSION = {
         "completion_time is None; expected an ISO 8601 text or a datetime.",
     ),
     "no time": (dict(completion_time="yesterday"), "completion_time is 'yesterday', which is not an ISO 8601 time."),
+    "no time in UTC": (
+        dict(completion_time="9999-12-31T23:59:59-01:00"),
+        "completion_time is '9999-12-31 23:59:59-01:00', which is no time in UTC.",
+    ),
+    "a number": (
+        dict(meta={"table": None, "tables": 5}),
+        "importer_meta names 5; the importer writes checkm2.",
+    ),
+    "the log": (
+        dict(meta={"table": "a.Import_Log"}),
+        "importer_meta names the table 'a.Import_Log'; such names are for the import log and the quarantines.",
+    ),
     "prefix": (
         dict(namespace_prefix="u_kim.lee-2__"),
         "namespace_prefix is 'u_kim.lee-2__', but a database name takes only letters, digits and '_'.",

@@ -19,6 +19,9 @@ from cdmeventimporters.dev.catalog import load_importers, problems
 from cdmeventimporters.dev.s3 import start_s3
 
 SQL = [
+    "${spark.app.name}",
+    "${env:HOME}",
+    "$",
     "'",
     "''",
     '"',

@@ -48,7 +48,10 @@ def _completion_time(value) -> datetime:
             raise ImportFailed(f"completion_time is {value!r}, which is not an ISO 8601 time.") from None
     if not isinstance(value, datetime):
         raise ImportFailed(f"completion_time is {value!r}; expected an ISO 8601 text or a datetime.")
-    return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
+    try:
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise ImportFailed(f"completion_time is {str(value)!r}, which is no time in UTC.") from None
 
 # %% ../../nbs/core/00_job.ipynb #4fd3d4f7
 def _check_path(path: str) -> None:
@@ -167,8 +170,9 @@ def _named_tables(metadata: Mapping, names: list[str]) -> dict:
     if given[0] != "tables":
         named = dict.fromkeys(names[:1], named)
     if not isinstance(named, Mapping) or set(named) != set(names):
+        found = ", ".join(map(str, named)) if isinstance(named, Mapping) else repr(named)[:200][:200]
         raise ImportFailed(
-            f"importer_meta names {', '.join(map(str, named)) or 'no table'}; the importer writes {', '.join(names)}.",
+            f"importer_meta names {found or 'no table'}; the importer writes {', '.join(names)}.",
             todo="Give each of these a namespace.table under tables in importer_meta.",
         )
     return dict(named)
@@ -187,6 +191,10 @@ def table_names(
         if not isinstance(table, str) or not re.fullmatch(r"\w+\.\w+", table, re.ASCII):
             raise ImportFailed(
                 f"importer_meta names the table {table!r}; expected namespace.table, of letters, digits and '_'."
+            )
+        if re.search(r"(?i)\.import_log\Z|_rejected\Z", table):
+            raise ImportFailed(
+                f"importer_meta names the table {table!r}; such names are for the import log and the quarantines."
             )
     if len({table.lower() for table in named.values()}) < len(named):
         raise ImportFailed(f"importer_meta names one table twice: {', '.join(named.values())}.")

@@ -271,11 +271,12 @@ def read_headers(
 ) -> dict[str, dict[str, int]]:  # {header line: {file that begins with it: number of its rows}}
     "The files by their header; raises `ImportFailed` if a file is faulty as a whole."
     looks, files = _look_at_files(lines), lines.files
-    faults = [f"{file}: {fault}" for file in files for fault in _file_faults(looks.get(file), table)]
-    if faults:
+    faulty = {file: found for file in files if (found := list(_file_faults(looks.get(file), table)))}
+    if faulty:
+        faults = [f"{file}: {fault}" for file, found in faulty.items() for fault in found]
         more = [f"… and {len(faults) - 5} more"] if len(faults) > 5 else []
         raise ImportFailed(
-            f"{len({f.split(': ')[0] for f in faults})} of {len(files)} output files cannot be imported:",
+            f"{len(faulty)} of {len(files)} output files cannot be imported:",
             faults[:5] + more,
             "A file that was cut off or damaged must be written again; a layout that the importer does not know must be declared.",
         )

@@ -136,4 +136,4 @@ def _table_mistakes(table: Table):
 # %% ../../nbs/core/01_spec.ipynb #eade7267
 def literal(text: str) -> str:
     "A SQL literal of `text`."
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("$", "\\u0024") + "'"
