@@ -3,9 +3,11 @@
 import re
 
 import pytest
-from conftest import HEADER, NEW, OLD, ROWS, report
+from conftest import HEADER, IMAGE, NEW, OLD, ROWS, report
 
-pytestmark = pytest.mark.matrix
+from cdmeventimporters.core.read import crc64nvme
+
+pytestmark = [pytest.mark.matrix, pytest.mark.once]
 
 FILE = r"cts/output/JOB/quality_report\.tsv"
 
@@ -253,3 +255,19 @@ def test_a_path_that_hadoop_would_take_for_another_is_refused(shared, key):
     job["outputs"][0]["file"] = f"bucket/a{key}quality_report.tsv"
     outcome = shared.lake.deliver(job)
     assert (outcome.sessions, "Hadoop would take it for another path" in str(outcome.error)) == (0, True)
+
+
+def test_a_small_file_that_is_not_what_the_job_wrote(desk):
+    job = desk.lake.job(IMAGE, {"quality_report.tsv": NEW})
+    path, written = job["outputs"][0]["file"], job["outputs"][0]["crc64nvme"]
+    text = NEW.replace("97.31", "79.31")
+    desk.lake.put(path.split("/", 1)[1], text)
+    deliver = lambda job: desk.lake.deliver(job, meta={"table": f"{desk.namespace}.checkm2"}).error  # noqa: E731
+    assert str(deliver(job)).split("No table was changed. ")[1] == (
+        "1 of 1 output files is not what the job wrote:\n"
+        f"  {path}: its crc64nvme is {crc64nvme(text.encode())}, that of the job's file {written}\n"
+        "A damaged file must be put back. If somebody mended it, replay the job without the crc64nvme of this file."
+    )
+    assert not desk.exists()
+    assert deliver(job | {"outputs": [{"file": path, "crc64nvme": None}]}) is None
+    assert len(desk.rows()) == 4

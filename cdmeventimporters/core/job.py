@@ -170,7 +170,7 @@ def _named_tables(metadata: Mapping, names: list[str]) -> dict:
     if given[0] != "tables":
         named = dict.fromkeys(names[:1], named)
     if not isinstance(named, Mapping) or set(named) != set(names):
-        found = ", ".join(map(str, named)) if isinstance(named, Mapping) else repr(named)[:200][:200]
+        found = ", ".join(map(str, named)) if isinstance(named, Mapping) else repr(named)[:200]
         raise ImportFailed(
             f"importer_meta names {found or 'no table'}; the importer writes {', '.join(names)}.",
             todo="Give each of these a namespace.table under tables in importer_meta.",
