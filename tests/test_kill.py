@@ -13,7 +13,7 @@ KILLS = int(os.environ.get("CDM_KILLS", 3))  # `make test-kill` takes 30
 SEED = int(os.environ.get("CDM_KILL_SEED", time.time()))
 AT_ONCE = 2
 
-DEAD = 10  # seconds after which the next driver takes the lock of one that was killed
+DEAD = 4  # seconds after which the next driver takes the lock of one that was killed
 KNOWN_LATER = ("started", "finished", "table")  # columns of the log that differ from run to run
 COUNTED = ("rows_read", "rows_inserted", "rows_updated", "rows_unchanged", "rows_rejected")
 
