@@ -6,7 +6,6 @@ The lake gives up sooner than a platform does, so that lasting faults are over i
 import itertools
 import json
 import re
-import resource
 import time
 import urllib.request
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from pathlib import Path
 
 import pytest
 from conftest import IMAGE, NEW, ROOT, Desk, report
-from pyspark import SparkContext
 
 from cdmeventimporters.dev.lake import Lake
 from cdmeventimporters.dev.s3 import free_ports, guarded
@@ -359,12 +357,6 @@ SAID = {
         SPARK_FAILED,
         f"Py4JJavaError: org.apache.hadoop.fs.s3a.HttpChannelEOFException: {COMMITTING} {SDK}.core.exception.SdkClientException: Unable to execute HTTP request: The target server failed to respond … caused by {SDK}.thirdparty.org.apache.http.NoHttpResponseException: The target server failed to respond",
     ),
-    "full disk": said(
-        PERHAPS_DONE,
-        SPARK_FAILED,
-        f"{WRITING} java.io.IOException: File too large",
-        f"(The import log could not be written: {WRITING.replace('checkm2', 'import_log')} java.io.IOException: File too large)",
-    ),
     "the log is refused": "CTS job JOB was imported into TABLE, but the import log could not be written:\n"
     f"  Py4JJavaError: {DENIED}: NS/import_log/_delta_log/N.json: {COMMITTING.replace('checkm2', 'import_log')} {SDK}.services.s3.model.{s3_said(403, ':AccessDenied')}\n"
     "All its rows are in. A redelivery or a replay writes the log.",
@@ -412,25 +404,4 @@ def test_a_body_that_ends_early_and_says_that_it_is_whole_is_not_half_an_import(
     with proxy.spoiling(fault("shorten", READ, times=1, bytes=len(event.text) - behind)):
         said = event.fails()
     assert "No table was changed." in said
-    event.is_imported_by_a_redelivery()
-
-
-@contextmanager
-def no_file_grows_beyond(size):
-    """Within, Spark's JVM cannot write more than so many bytes into a file: what a full disk looks like, without one."""
-    java = SparkContext._gateway.proc.pid
-    soft, hard = resource.prlimit(java, resource.RLIMIT_FSIZE)
-    resource.prlimit(java, resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.prlimit(java, resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux")
-def test_a_full_disk_is_one_message_and_changes_nothing(event):
-    before = event.desk.commits()
-    with no_file_grows_beyond(1000):
-        assert event.fails() == SAID["full disk"]
-    assert event.desk.commits() == before
     event.is_imported_by_a_redelivery()

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['SMALL', 'MANY', 'keep', 'crc64nvme', 'Lines', 'read_headers', 'read_cells']
 
-# %% ../../nbs/core/02_read.ipynb #04bdec95
+# %% ../../nbs/core/02_read.ipynb #eeb10f71
 import base64
+import codecs
 import json
 import posixpath
 import re
@@ -153,13 +154,14 @@ def _verify(contents: Mapping[str, bytes], checksums: Mapping[str, str]) -> None
 # %% ../../nbs/core/02_read.ipynb #3a951032
 _LINE_TYPES = dict(_file="string", _block="bigint", _index="bigint", _line="string", _broken="boolean")
 
-# %% ../../nbs/core/02_read.ipynb #5dca3eb9
+# %% ../../nbs/core/02_read.ipynb #200006d8
 _KeptLine = Row(*_LINE_TYPES, "_number")
 
 
 def _lines_of(file: str, content: bytes) -> list[Row]:
     "The lines of a file, numbered from 1, without the empty ones."
-    lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
+    whole = content.removeprefix(codecs.BOM_UTF8)
+    lines = [line.removesuffix(b"\r") for line in whole.split(b"\n")]
     texts = [line.decode(errors="replace") for line in lines]
     return [
         _KeptLine(file, 0, n, text, text.encode() != line, n + 1)
