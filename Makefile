@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help env demo test fuzz test-drivers test-kill test-faults test-minio test-matrix test-ci bench lake lab export clean minio
+.PHONY: help env demo test fuzz test-drivers test-kill test-faults test-outages test-minio test-matrix test-ci bench lake lab export clean minio
 
 PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys.executable)' 2>/dev/null; done))
@@ -38,6 +38,9 @@ test-kill: env ## kill -9 of a driver at each step, and at 30 random moments; CD
 
 test-faults: env .venv-faults/.made ## what happens when S3 fails: all cases, of which `make test` has some
 	IN_TEST=1 $(PY) -m pytest tests/test_faults.py -m ""
+
+test-outages: env .venv-faults/.made ## a driver that stands still, a metastore that goes away, a full disk
+	IN_TEST=1 $(PY) -m pytest tests/test_outages.py -m ""
 
 test-minio: env minio .venv-faults/.made ## the tests on a MinIO server
 	PATH="$(CACHE)/bin:$$PATH" CDM_TEST_S3=minio IN_TEST=1 $(PY) -m pytest tests $(PYTEST_ARGS)

@@ -1,7 +1,7 @@
 """A driver in a process of its own, as each container of CSEP is one: this file run is the driver, `Driver` is the test's end of it.
 
 What goes in and comes out is a line of JSON each. First comes `Lake.shared`, and after how long a lock's holder is dead. After it, `{"job": …, "meta": …}` is an event, answered with what became of it, and
-`{"table": …}` a question, answered with its rows as text. An event with `"die_at": STEP` kills driver and JVM without a word when it gets to that step.
+`{"table": …}` a question, answered with its rows as text. An event with `"die_at": STEP` kills driver and JVM without a word when it gets to that step; with `"stop_at": STEP` both stand still there until they are told to go on.
 """
 
 import functools
@@ -11,17 +11,19 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import psutil
 from pyspark.sql import SparkSession
 
 from cdmeventimporters.core import audit, importing, lock, write
 from cdmeventimporters.dev.lake import Lake, SharedLake
 
-# where a driver can be told to die: {step: (function, whether it has run by then, what its text argument must match)}
+# where a driver can be told to die or to stop: {step: (function, whether it has run by then, what its text argument must match)}
 STEPS = {
     "before the table is made": ("ensure_table", False, ""),
     "after the table is made": ("ensure_table", True, ""),
@@ -34,14 +36,20 @@ STEPS = {
 class Driver:
     """A driver that runs, until it is closed or killed."""
 
-    def __init__(self, lake: Lake, dead: float = lock.DEAD):  # seconds after which a holder of a lock is taken for dead
+    def __init__(
+        self,
+        lake: Lake,
+        dead: float = lock.DEAD,  # seconds after which a holder of a lock is taken for dead
+        endpoint: str | None = None,  # of S3, if it is not the lake's
+    ):
         log = (lake.folder / "drivers.log").open("a")
         quick = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1"}  # it does not live long enough for more
         self.process = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
             env={**os.environ, **quick}, start_new_session=True,
         )  # fmt: skip
-        self.send(**lake.shared, dead=dead)
+        shared = lake.shared
+        self.send(**shared | {"s3": shared["s3"] | ({"endpoint": endpoint} if endpoint else {})}, dead=dead)
 
     def __enter__(self):
         return self
@@ -64,6 +72,31 @@ class Driver:
         self.send(**message)
         return self.answer()
 
+    def wait_until_it_stands_still(self):
+        """Return when it has come to the step where it stops."""
+        self.wait_for(lambda: psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED)
+
+    def wait_for(self, condition, seconds=60):
+        """Return when a condition holds, while the driver lives."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, "the driver is gone"
+            assert time.monotonic() < end, "it never happened"
+            time.sleep(0.05)
+
+    def stand_still(self):
+        """What a paused container does: driver and JVM do nothing."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def go_on(self):
+        """Let it go on."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+
+    @property
+    def java(self) -> psutil.Process:
+        """Its JVM."""
+        return next(p for p in psutil.Process(self.process.pid).children(recursive=True) if p.name() == "java")
+
     def kill(self):
         """What the kernel does when memory runs out: driver and JVM are gone at once."""
         if self.process.poll() is None:
@@ -71,33 +104,40 @@ class Driver:
         self.process.wait()
 
 
-def die_at(step):
-    """Let this process die at a step, and with it its JVM: the process group is ours alone."""
+def at(step, sign):
+    """Let this process get a signal at a step, and with it its JVM: the process group is ours alone."""
     name, after, pattern = STEPS[step]
     known = [x for x in (write, audit, importing, SparkSession) if name in vars(x)]
     assert known, f"the engine has no {name}"
+    signs = [sign]
     for x in known:
-        setattr(x, name, _dying(vars(x)[name], after, pattern))
+        setattr(x, name, _signalling(vars(x)[name], after, pattern, signs))
 
 
-def _dying(function, after, pattern):
-    """A function that kills, before or after it has done its work."""
+def _signalling(function, after, pattern, signs):
+    """A function that sends a signal, if there is one left, before or after it has done its work."""
+
+    def send():
+        if signs:
+            os.killpg(0, signs.pop())
 
     @functools.wraps(function)
-    def dying(*arguments, **named):
+    def signalling(*arguments, **named):
         meant = not pattern or re.search(pattern, arguments[1])
-        result = function(*arguments, **named) if after or not meant else None
-        if meant:
-            os.killpg(0, signal.SIGKILL)
+        if meant and not after:
+            send()
+        result = function(*arguments, **named)
+        if meant and after:
+            send()
         return result
 
-    return dying
+    return signalling
 
 
-def _deliver(lake, job, meta, step=None):
+def _deliver(lake, job, meta, die_at=None, stop_at=None):
     """What became of an event."""
-    if step:
-        die_at(step)
+    if step := die_at or stop_at:
+        at(step, signal.SIGKILL if die_at else signal.SIGSTOP)
     outcome = lake.deliver(job, meta=meta)
     error = str(outcome.error) if outcome.error else None
     return {"id": job["id"], "error": error, "seconds": round(outcome.seconds, 1)}
@@ -121,7 +161,7 @@ def main():
                 case {"table": table}:
                     answer = _rows(lake, table)
                 case {"job": job, "meta": meta, **more}:
-                    answer = _deliver(lake, job, meta, more.get("die_at"))
+                    answer = _deliver(lake, job, meta, **more)
             print(json.dumps(answer), flush=True)
 
 

@@ -9,6 +9,7 @@ and what it does is one of
 
     answer     `status` and `code`, the S3 error, in place of the server's answer
     delay      wait `seconds` before the request goes on
+    hold       wait until there are other faults before the request goes on
     refuse     cut the connection before the server has seen the request
     lose       let the server do it, and cut the connection in place of its answer
     cut        cut the connection after `bytes` of the body
@@ -66,6 +67,10 @@ class Faults:
                 flow.response = error(flow.request.method, status, code)
             case {"do": "delay", "seconds": seconds}:
                 await asyncio.sleep(seconds)
+            case {"do": "hold"}:
+                held_by = self.faults
+                while self.faults is held_by:
+                    await asyncio.sleep(0.1)
             case {"do": "refuse"}:
                 flow.kill()
             case fault:

@@ -26,22 +26,22 @@ class Parsed:
 def parse(files: dict[str, bytes], table, quarantine: bool) -> Parsed:
     """What the bytes of these reports, {path: bytes}, come to."""
     texts = {file: _lines(data) for file, data in files.items()}
-    faulty = [file for file, lines in texts.items() if _is_faulty(lines, table)]
+    forms = {file: form_of(lines, table) for file, lines in texts.items()}
+    faulty = [file for file, form in forms.items() if not form or form.is_cut_off]
     if faulty:
         raise MustFail(f" {len(faulty)} of {len(files)} output files cannot be imported:\n")
-    if any(line == lines[0][1] for lines in texts.values() for _, line in lines[1:]):
+    if any(line == form.header for form in forms.values() for _, line in form.rows):
         raise MustFail(" A file does not hold one header line and then its rows, ")
     parsed, count = Parsed(), 0
-    for file, lines in sorted(texts.items()):
-        header = _header(lines, table)
-        for number, line in lines[1:]:
+    for file, form in sorted(forms.items(), key=lambda item: item[0]):
+        for number, line in form.rows:
             count += 1
-            row, wrong = _row(line.split(table.separator), header, table)
+            row, wrong = _row(form.split(line), form, table, file)
             if wrong:
                 parsed.rejected.append((file, number, line, wrong))
-            else:
+            elif row:
                 parsed.rows.append(row | {"cts_output_file": file})
-    if (bad := len(parsed.rejected)) and (not quarantine or bad == count):
+    if (bad := len(parsed.rejected)) and not (quarantine and parsed.rows):
         raise MustFail(f" {bad} of {count} rows {'is' if bad == 1 else 'are'} bad:\n")
     parsed.rows = _folded(parsed.rows, table)
     return parsed
@@ -57,54 +57,114 @@ def _lines(data: bytes) -> list[tuple[int, str]] | None:
     return [(number, line) for number, line in enumerate(lines, 1) if line]
 
 
-def _header(lines: list[tuple[int, str]], table) -> list[str]:
-    """The names in the first line, without a byte order mark."""
-    return re.sub("^\ufeff+", "", lines[0][1]).split(table.separator)
+@dataclass
+class Form:
+    """A file as one of a table's layouts sees it."""
+
+    layout: object
+    names: list[str]  # of its fields
+    header: str | None  # line
+    rows: list[tuple[int, str]]  # number and line
+
+    def split(self, line: str) -> list[str]:
+        """The fields of a line."""
+        fields = _fields(line, self.layout, len(self.names))
+        missing = len(self.names) - len(fields)
+        return fields + [""] * missing if self.layout.ragged and missing > 0 else fields
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether its last line ends too early."""
+        return bool(self.rows) and len(self.split(self.rows[-1][1])) < len(self.names)
 
 
-def _place(column, header: list[str]) -> int | None:
+def _fields(line: str, layout, expected: int = 0) -> list[str]:
+    """The fields of a line; where blanks separate them, the last of those expected holds the rest."""
+    fields = re.split(layout.separator, line)
+    if layout.separator != "\t" and 0 < expected < len(fields):
+        ends = [m.end() for m in re.finditer(layout.separator, line)]
+        fields = [*fields[: expected - 1], line[ends[expected - 2] :]]
+    unquoted = (f[1:-1] if len(f) > 1 and f[0] == f[-1] == '"' else f for f in fields)
+    return list(unquoted) if layout.quoted else fields
+
+
+def form_of(lines: list[tuple[int, str]] | None, table) -> Form | None:
+    """How a file is to be read; None if it is wrong as a whole."""
+    for layout in table.layouts if lines else ():
+        begins = (layout.header or "", layout.comment or "")
+        rows = [
+            (n, x)
+            for n, x in lines
+            if not begins[1] or (begins[0] and x.startswith(begins[0])) or not x.startswith(begins[1])
+        ]
+        if rows and (form := _fitting(rows, layout, table)):
+            return form
+    return None
+
+
+def _fitting(rows: list[tuple[int, str]], layout, table) -> Form | None:
+    """The form of a file that has this layout; None if it has not."""
+    first, expected = re.sub("^\ufeff+", "", rows[0][1]), len(layout.fields)
+    if layout.header is None:
+        found = len(_fields(first, layout, expected))
+        fits = found == expected or (layout.ragged and found < expected)
+        return Form(layout, list(layout.fields), None, rows) if fits else None
+    names = list(layout.fields) or _fields(first, layout)
+    form = Form(layout, names, rows[0][1], rows[1:])
+    if not first.startswith(layout.header) or len(set(names)) < len(names):
+        return None
+    if not layout.fields and layout.only and layout.only[0] not in names:
+        return None
+    columns = [c for c in table.tool_columns if not c.path and not c.since]
+    return form if layout.fields or all(_place(c, names) is not None for c in columns) else None
+
+
+def _place(column, names: list[str]) -> int | None:
     """Where a file has a column."""
-    return next(
-        (header.index(name) for name in (column.header or column.name, *column.aliases) if name in header), None
-    )
+    return next((names.index(name) for name in (column.header or column.name, *column.aliases) if name in names), None)
 
 
-def _is_faulty(lines: list[tuple[int, str]] | None, table) -> bool:
-    """Whether a file is wrong as a whole."""
-    if not lines:
-        return True
-    header = _header(lines, table)
-    if len(set(header)) < len(header):
-        return True
-    if any(_place(column, header) is None and not column.since for column in table.tool_columns):
-        return True
-    return len(lines) > 1 and len(lines[-1][1].split(table.separator)) < len(header)
-
-
-def _row(cells: list[str], header: list[str], table) -> tuple[dict, list[str] | None]:
-    """The values of a line, and the columns that are wrong; `fields` if their number is."""
-    if len(cells) != len(header):
+def _row(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[str] | None]:
+    """The values of a line, none if it is left out, and the columns that are wrong; `fields` if their number is."""
+    if len(cells) != len(form.names):
         return {}, ["fields"]
-    row, wrong, known = {}, [], set()
+    left_out, known = form.layout.only or (), set()
+    if left_out and not re.fullmatch(left_out[1], cells[form.names.index(left_out[0])]):
+        return {}, None
+    row, wrong = {}, []
     for column in table.tool_columns:
-        place = _place(column, header)
+        place = None if column.path else _place(column, form.names)
         known.add(place)
+        cell = cells[place] if place is not None else ""
+        if column.path:
+            cell = found[1] if (found := re.search(column.path, file)) else ""
+        elif (
+            form.layout.thousands
+            and column.type not in ("string", "array<string>")
+            and re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", cell)
+        ):
+            cell = cell.replace(",", "")
         try:
-            row[column.name] = _value(cells[place] if place is not None else "", column, column.name in table.key)
+            row[column.name] = _value(cell, column, table)
         except ValueError:
             wrong.append(column.name)
-    more = {name: cell for place, (name, cell) in enumerate(zip(header, cells, strict=True)) if place not in known}
+    more = {
+        name: cell
+        for place, (name, cell) in enumerate(zip(form.names, cells, strict=True))
+        if place not in known and name not in left_out[:1]
+    }
     return row | {"_rescued_data": json.dumps(more) if more else None}, wrong
 
 
-def _value(cell: str, column, is_key: bool):
+def _value(cell: str, column, table):
     """The value of a cell; ValueError if it is bad."""
-    if cell == "" or (cell in column.nulls and not is_key):
+    is_key = column.name in table.key
+    if cell == "" or (cell in (*table.nulls, *column.nulls) and not is_key):
         if column.required or is_key:
             raise ValueError
         return None
-    if column.type == "string":
-        return cell
+    if column.type in ("string", "array<string>"):
+        return cell.split(column.separator) if column.separator else cell
     value = _whole(cell, WHOLES[column.type]) if column.type in WHOLES else _real(cell, column)
     _check_range(value, column)
     return value

@@ -88,9 +88,9 @@ def test_a_line_with_another_number_of_fields_than_the_header_is_named(shared):
     message = shared.bad(report(*lines))
     assert "3 of 4 rows are bad:" in message
     assert re.findall(f"{FILE}, (.+)\n", message) == [
-        "line 2, Name 'bin.1': 2 fields where the header has 14",
-        "line 3, Name 'lakeA_maxbin.001': 15 fields where the header has 14",
-        "line 4, Name '   ': 1 fields where the header has 14",
+        "line 2, Name 'bin.1': 2 fields where 14 are expected",
+        "line 3, Name 'lakeA_maxbin.001': 15 fields where 14 are expected",
+        "line 4, Name '   ': 1 fields where 14 are expected",
     ]
 
 

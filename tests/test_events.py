@@ -117,7 +117,7 @@ def test_quarantine_takes_bad_rows_as_they_were_and_the_table_the_good_ones(desk
     assert set(desk.rows()) == {"lakeA_maxbin.001", "lakeA_metabat.17"}
     assert desk.rows("row", "reasons", table="checkm2_rejected", key="line") == {
         3: (lines[2], "column Completeness: '160' is not between 0 and 100"),
-        4: ("bin.3\t1", "2 fields where the header has 14"),
+        4: ("bin.3\t1", "2 fields where 14 are expected"),
         5: (
             lines[4],
             "column Completeness: '-1' is not between 0 and 100; column Translation_Table_Used: 'x' is not a whole number",

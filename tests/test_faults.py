@@ -4,19 +4,14 @@ The lake gives up sooner than a platform does, so that lasting faults are over i
 """
 
 import itertools
-import json
 import re
-import time
-import urllib.request
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from conftest import IMAGE, NEW, ROOT, Desk, report
+from conftest import IMAGE, NEW, Desk, report
+from proxy import answer, fault, proxy_before
 
 from cdmeventimporters.dev.lake import Lake
-from cdmeventimporters.dev.s3 import free_ports, guarded
 
 pytestmark = pytest.mark.once
 
@@ -28,8 +23,6 @@ GIVE_UP_SOON = {
     "retry.throttle.interval": "100ms",
     "connection.timeout": "15s",  # the least that S3A takes
 }
-MITMDUMP = ROOT / ".venv-faults/bin/mitmdump"
-
 ALL = (".*", ".*")
 LOOK = ("HEAD|GET", r"quality_report\.tsv")  # for the report
 READ = ("GET", r"quality_report\.tsv$")  # the report
@@ -38,85 +31,15 @@ COMMIT = ("PUT", r"checkm2/_delta_log/\d{20}\.json$")
 LOG_COMMIT = ("PUT", r"import_log/_delta_log/\d{20}\.json$")
 
 
-def fault(does, where, times=None, skip=0, **how):
-    """A fault, as faulty_s3.py takes it; without `times` it lasts."""
-    return {"do": does, "method": where[0], "path": where[1], "times": times, "skip": skip} | how
-
-
-def answer(status, code, where, **how):
-    """The fault that S3 answers with an error."""
-    return fault("answer", where, status=status, code=code, **how)
-
-
-@dataclass
-class Proxy:
-    """The proxy before the S3 server."""
-
-    url: str
-
-    def ask(self, faults=None) -> dict:
-        """What the faults met; and from now on other ones."""
-        body = None if faults is None else json.dumps(faults).encode()
-        request = urllib.request.Request(f"{self.url}/-faults", body, method="PUT" if body else "GET")
-        with urllib.request.urlopen(request, timeout=10) as told:
-            return json.load(told)
-
-    @contextmanager
-    def spoiling(self, *faults):
-        """Within, these faults happen; each must have been met."""
-        self.ask(faults)
-        try:
-            yield
-            assert all(self.ask()["hits"]), self.ask()
-        finally:
-            self.ask([])
-
-
-def wait_for(proxy, log):
-    """Return when the proxy answers."""
-    end = time.monotonic() + 30
-    while True:
-        try:
-            return proxy.ask([])
-        except OSError:
-            assert time.monotonic() < end, (
-                f"{MITMDUMP} did not start; `make test` installs it. It said: {log.read_text()[-500:]}"
-            )
-            time.sleep(0.1)
-
-
 @pytest.fixture(scope="module")
 def proxied(lake):
     """A lake of its own whose Spark has the proxy between itself and S3, and the proxy."""
     lake.stop_session()
-    with Lake(s3=None if lake.s3.name == "environment" else lake.s3.name) as lake:
-        [port] = free_ports(1)
-        options = [
-            f"confdir={lake.folder / 'proxy'}",
-            "keep_host_header=true",
-            "listen_host=127.0.0.1",
-            f"listen_port={port}",
-        ]
-        command = [
-            MITMDUMP,
-            "--quiet",
-            "--mode",
-            f"reverse:{lake.s3.endpoint}",
-            "--scripts",
-            Path(__file__).with_name("faulty_s3.py"),
-        ]
-        proxy = Proxy(f"http://127.0.0.1:{port}")
+    with Lake(s3=None if lake.s3.name == "environment" else lake.s3.name) as lake, proxy_before(lake) as proxy:
         lake.settings |= {f"spark.hadoop.fs.s3a.{name}": value for name, value in GIVE_UP_SOON.items()}
         lake.settings["spark.hadoop.fs.s3a.endpoint"] = proxy.url
-        guard = guarded(
-            [*map(str, command), *(x for o in options for x in ("--set", o))], lake.folder / "proxy.log", {}
-        )
-        try:
-            wait_for(proxy, lake.folder / "proxy.log")
-            yield lake, proxy
-        finally:
-            lake.stop_session()
-            guard.communicate(b"end\n")
+        yield lake, proxy
+        lake.stop_session()
 
 
 @pytest.fixture(scope="module")

@@ -179,7 +179,7 @@ def check(spark, files, table, quarantine):
     for file, line, _, wrong in expected.rejected:
         form = (
             "; ".join(f"column {name}: '.*' .+" for name in wrong if name != "fields")
-            or r"\d+ fields where the header has \d+"
+            or r"\d+ fields where \d+ are expected"
         )
         assert re.fullmatch(form, reasons[file, line], re.DOTALL), (wrong, reasons[file, line])
     return expected

@@ -80,7 +80,7 @@ def record(
     log = log_table(entries[0].table)
     comment = "What was imported, and what was not: a row for each attempt and table"
     ensure_namespace(spark, log)
-    with locked(spark, [log], f"job {entries[0].cts_job_id}"):
+    with locked(spark, [log], f"job {entries[0].cts_job_id}") as locks, locks[log].writing():
         ensure_table(spark, log, LOG_COLUMNS, comment, check_table(spark, log, LOG_COLUMNS))
         append_rows(spark, log, [astuple(e) for e in entries], LOG_COLUMNS)
 

@@ -7,6 +7,7 @@ __all__ = ['NUMBER', 'WHOLE', 'ZERO', 'NONFINITE', 'SIGNED_NAN', 'EXACT', 'CASES
            'bad_rows', 'fold_rows', 'conflicting_rows']
 
 # %% ../../nbs/core/03_check.ipynb #b7d5a9b8
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -75,6 +76,8 @@ def _value_and_fault(column: Column) -> tuple[str, str]:
     "Value and fault of a column's cell that is not empty."
     if column.type == "string":
         return f"`{column.name}`", "NULL"
+    if column.separator:
+        return f"split(`{column.name}`, {literal(re.escape(column.separator))}, -1)", "NULL"
     value, fault = _whole_number(column) if column.type in LIMITS else _real_number(column)
     return value, f"coalesce({fault}, {_out_of_range(column, value)})" if column.between else fault
 
@@ -90,7 +93,7 @@ def _judge(column: Column, required: bool) -> tuple[str, str]:
 # %% ../../nbs/core/03_check.ipynb #e4d1fbef
 def _without_nulls(cells: DataFrame, table: Table) -> DataFrame:
     "The cells with NULL for what means no value."
-    nulls = {c.name: ("", *(() if c.name in table.key else c.nulls)) for c in table.tool_columns}
+    nulls = {c.name: ("", *(() if c.name in table.key else (*table.nulls, *c.nulls))) for c in table.tool_columns}
     return cells.selectExpr(
         *(f"`{name}`" for name in cells.columns if name not in nulls),
         *(
@@ -100,16 +103,16 @@ def _without_nulls(cells: DataFrame, table: Table) -> DataFrame:
     )
 
 # %% ../../nbs/core/03_check.ipynb #94d0d08f
-_BAD = "size(_faults) > 0 AND monotonically_increasing_id() >= 0 AS _bad"
+_BAD = "CASE WHEN _left_out THEN NULL ELSE size(_faults) > 0 AND monotonically_increasing_id() >= 0 END AS _bad"
 
 
 def check_cells(
     cells: DataFrame,  # from `read_cells`
     table: Table,
-) -> DataFrame:  # the typed tool columns, `_rescued_data`, where the row stands, `_faults`, an array of sentences, and `_bad`, whether there are any
+) -> DataFrame:  # the typed tool columns, `_rescued_data`, where the row stands, `_faults`, an array of sentences, and `_bad`, whether there are any; NULL for a row that is left out
     "Each row with its values, and what is wrong with it."
     judged = {c.name: _judge(c, required=c.required or c.name in table.key) for c in table.tool_columns}
-    shifted = "array(format_string('%d fields where the header has %d', _found, _expected))"
+    shifted = "array(format_string('%d fields where %d are expected', _found, _expected))"
     faults = f"filter(array({', '.join(fault for _, fault in judged.values())}), fault -> fault IS NOT NULL)"
     return (
         _without_nulls(cells, table)
@@ -118,8 +121,10 @@ def check_cells(
             *(f"{value} AS `{name}`" for name, (value, _) in judged.items()),
             RESCUED_DATA.name,
             f"CASE WHEN _found <> _expected THEN {shifted} ELSE {faults} END AS _faults",
+            "_left_out AND _found = _expected AS _left_out",
         )
         .selectExpr("*", _BAD)
+        .drop("_left_out")
     )
 
 # %% ../../nbs/core/03_check.ipynb #1cb96813
@@ -127,6 +132,7 @@ class Counted(NamedTuple):
     "How many rows there are."
 
     rows: int
+    good: int
     bad: int
     keys: int  # that good rows have
     lowest: str | int | None  # of the first column of the key, among good rows
@@ -139,6 +145,7 @@ def _count(rows: DataFrame, table: Table) -> Counted:
     by_key = rows.groupBy("_bad", *table.tool_key).agg(F.count("*").alias("_rows"))
     counts = by_key.agg(
         F.coalesce(F.sum("_rows"), F.lit(0)),
+        F.coalesce(F.sum(F.when(~F.col("_bad"), F.col("_rows"))), F.lit(0)),
         F.coalesce(F.sum(F.when(F.col("_bad"), F.col("_rows"))), F.lit(0)),
         F.count_if(~F.col("_bad")),
         F.min(F.when(~F.col("_bad"), key)),
@@ -149,16 +156,16 @@ def _count(rows: DataFrame, table: Table) -> Counted:
 # %% ../../nbs/core/03_check.ipynb #bcc6b153
 def _count_kept(rows: list[Row], table: Table) -> Counted:
     "Count rows that the driver has."
-    good = [row for row in rows if not row._bad]
+    good, bad = [row for row in rows if row._bad is False], sum(bool(row._bad) for row in rows)
     first = [row[table.tool_key[0]] for row in good]
     keys = {tuple(row[k] for k in table.tool_key) for row in good}
-    return Counted(len(rows), len(rows) - len(good), len(keys), min(first, default=None), max(first, default=None))
+    return Counted(len(rows), len(good), bad, len(keys), min(first, default=None), max(first, default=None))
 
 # %% ../../nbs/core/03_check.ipynb #c4b0411a
 def count_rows(
     rows: DataFrame,  # from `check_cells`
     table: Table,
-    expected: Mapping[str, int],  # {file: number of its rows}, from `read_headers`
+    expected: Mapping[str, int],  # {file: number of its rows}, from `read_forms`
     kept: list[Row] | None = None,  # the same rows, if the driver has them
 ) -> Counted:
     "Count the rows; raises `ImportFailed` if a file does not have the rows it should."

@@ -19,7 +19,7 @@ from .audit import Entry, is_recorded, record
 from .check import Counted, bad_rows, check_cells, conflicting_rows, count_rows, fold_rows
 from .job import ImportFailed, Job, read_job, reason, select_outputs, table_names
 from .lock import Lock, locked
-from .read import Lines, keep, read_cells, read_headers
+from .read import Lines, keep, read_cells, read_forms
 from cdmeventimporters.core.spec import (
     CTS_COMPLETION_TIME,
     CTS_IMAGE_DIGEST,
@@ -85,18 +85,18 @@ class _Checked:
 # %% ../../nbs/core/07_importing.ipynb #17c9214e
 def _check(target: _Target, lines: Lines, quarantine: bool) -> _Checked:
     "Check the rows of `target`; raises `ImportFailed` if they cannot be written."
-    table, by_header = target.table, read_headers(lines, target.table)
+    table, forms = target.table, read_forms(lines, target.table)
 
     def checked(numbered=False):
-        return check_cells(read_cells(lines, by_header, table, numbered), table)
+        return check_cells(read_cells(lines, forms, table, numbered), table)
 
     rows, kept = keep(checked()) if lines.are_few else (checked(), None)
 
     def numbered():
         return rows if lines.are_few else checked(numbered=True)
 
-    counted = count_rows(rows, table, {file: n for part in by_header.values() for file, n in part.items()}, kept)
-    if counted.bad and (not quarantine or counted.bad == counted.rows):
+    counted = count_rows(rows, table, {file: n for part in forms.values() for file, n in part.items()}, kept)
+    if counted.bad and (not quarantine or not counted.good):
         raise bad_rows(numbered(), table, counted)
     rejected = _rejected(numbered(), target) if counted.bad else None
     rows = _with_columns(_one_for_each_key(rows, numbered, table, counted), table.all_columns, _lineage(target.job))
@@ -120,8 +120,8 @@ def _check_unless_applied(spark: SparkSession, target: _Target, quarantine: bool
 # %% ../../nbs/core/07_importing.ipynb #9fb0a4ed
 def _one_for_each_key(rows: DataFrame, numbered: Callable[[], DataFrame], table: Table, counted: Counted) -> DataFrame:
     "The good rows, one for each key; raises `ImportFailed` if there are several that differ."
-    good = rows.where("NOT _bad") if counted.bad else rows
-    if counted.keys == counted.rows - counted.bad:
+    good = rows if counted.good == counted.rows else rows.where("NOT _bad")
+    if counted.keys == counted.good:
         return good
     folded = fold_rows(good, table)
     if conflicts := folded.where("NOT _agree").count():
@@ -179,10 +179,11 @@ def _write(spark: SparkSession, checked: _Checked, types: dict[str, str], again:
         _write_rejected(spark, checked)
     ensure_table(spark, target.name, table.all_columns, table.comment, types)
     witness = None if again else target.witness
-    lock.look()
-    merged = merge_rows(target.name, checked.rows, table.all_columns, table.key, witness, _ranges(checked), checked.few)
-    if again:
-        mark_applied(spark, target.name, table.key[0], target.witness)
+    with lock.writing():
+        ranges, columns = _ranges(checked), table.all_columns
+        merged = merge_rows(target.name, checked.rows, columns, table.key, witness, ranges, checked.few)
+        if again:
+            mark_applied(spark, target.name, table.key[0], target.witness)
     if not merged:
         return {}
     return dict(

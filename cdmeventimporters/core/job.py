@@ -67,6 +67,11 @@ def _check_path(path: str) -> None:
             f"The output {path!r} cannot be read: Spark skips files whose names start with '_' or '.'.",
             todo="Write the output under another name.",
         )
+    if ":" in path and set(path) & set("{}[]*?\\"):
+        raise ImportFailed(
+            f"The output {path!r} cannot be read: with both ':' and one of {{}}[]*?\\ in it, Hadoop takes it for another path.",
+            todo="Write the output under another name.",
+        )
 
 # %% ../../nbs/core/00_job.ipynb #449e9d6c
 @dataclass(frozen=True)

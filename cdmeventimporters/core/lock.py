@@ -113,16 +113,31 @@ class Lock:
         self._new: list[str] = []
         self._number, self._seen = _take(spark, table, holder), time.monotonic()
         self._renewing, self._done = threading.Lock(), threading.Event()
-        self._keeper = threading.Thread(target=_keep, args=[self])
+        self._keeper = threading.Thread(target=_keep, args=[self], daemon=True)
         self._keeper.start()
 
-    def look(self) -> None:
-        "Raises `ImportFailed` if another has taken it over; to be called before anything is written."
+    @contextmanager
+    def writing(self):
+        "Within, something is written. Raises `ImportFailed` if another has taken it over: before anything is written, or else at the end, if it came to that meanwhile."
+        if self._lost():
+            raise _taken_over(self.table, self._heir())
+        yield
+        if self._lost():
+            raise _overtaken(self.table, self._heir())
+
+    def _lost(self) -> bool:
+        "Whether another has taken it over; not asked when we were seen to have it a moment ago."
         with self._renewing:
             if time.monotonic() - self._seen > ALIVE / 10:
-                if (highest := _highest(self.spark, self.table)) != self._number:
-                    raise _taken_over(self.table, _text(self.spark, self.table, highest))
+                if _highest(self.spark, self.table) != self._number:
+                    return True
                 self._seen = time.monotonic()
+            return False
+
+    def _heir(self) -> str:
+        "Who has it now."
+        highest = _highest(self.spark, self.table)
+        return _text(self.spark, self.table, highest) if highest % 2 else "it is done by now"
 
     def remember(self, word: str) -> None:
         "Let the lock remember a word."
@@ -166,12 +181,21 @@ def _renew(lock: Lock) -> None:
             lock.spark.sql(f"DROP VIEW IF EXISTS {_view(lock.table, number)}")
 
 # %% ../../nbs/core/04_lock.ipynb #8eda1572
-def _taken_over(table: str, holder: str) -> ImportFailed:
-    "The error for a lock that another has taken."
+def _taken_over(table: str, heir: str) -> ImportFailed:
+    "The error for a lock that another has taken before anything was written."
     return ImportFailed(
         f"{table} was taken over by another writer, as this one had given no sign of life for {DEAD // 60} minutes:",
-        [holder or "it is done by now"],
+        [heir],
         "Nothing of this job was written afterwards. Replay it.",
+    )
+
+# %% ../../nbs/core/04_lock.ipynb #580719ea
+def _overtaken(table: str, heir: str) -> ImportFailed:
+    "The error for a lock that another has taken while something was written."
+    return ImportFailed(
+        f"{table} was taken over by another writer while this one wrote, as it had given no sign of life for {DEAD // 60} minutes; one may have overwritten what the other did:",
+        [heir],
+        "Replay this job, and those that were imported meanwhile, with again: true.",
     )
 
 # %% ../../nbs/core/04_lock.ipynb #0496f5c7

@@ -92,7 +92,8 @@ class Layout:
 
     def __str__(self):
         if self.header is None:
-            return f"{len(self.fields)} fields without a header line ({', '.join(self.fields)})"
+            names = [*self.fields[:3], "…"] if len(self.fields) > 4 else self.fields
+            return f"{len(self.fields)} fields without a header line ({', '.join(names)})"
         return f"a header line that begins with {self.header!r}" if self.header else "a header line"
 
     @property
