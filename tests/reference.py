@@ -84,7 +84,7 @@ def _fields(line: str, layout, expected: int = 0) -> list[str]:
     if layout.separator != "\t" and 0 < expected < len(fields):
         ends = [m.end() for m in re.finditer(layout.separator, line)]
         fields = [*fields[: expected - 1], line[ends[expected - 2] :]]
-    unquoted = (f[1:-1] if len(f) > 1 and f[0] == f[-1] == '"' else f for f in fields)
+    unquoted = (re.sub('""', '"', f[1:-1]) if re.fullmatch('".*"', f, re.DOTALL) else f for f in fields)
     return list(unquoted) if layout.quoted else fields
 
 
@@ -163,6 +163,8 @@ def _value(cell: str, column, table):
         if column.required or is_key:
             raise ValueError
         return None
+    if column.pattern and not re.fullmatch(column.pattern, cell):
+        raise ValueError
     if column.type in ("string", "array<string>"):
         return cell.split(column.separator) if column.separator else cell
     value = _whole(cell, WHOLES[column.type]) if column.type in WHOLES else _real(cell, column)

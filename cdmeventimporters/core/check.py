@@ -71,11 +71,17 @@ def _out_of_range(column: Column, value: str) -> str:
     )
     return f"CASE WHEN {' OR '.join(outside)} THEN '{said}' END"
 
+# %% ../../nbs/core/03_check.ipynb #1e1ca201
+def _misshapen(column: Column) -> str:
+    "What is wrong with a text that does not match the column's pattern."
+    pattern, said = literal(rf"^(?:{column.pattern})\z"), literal(f"does not match {column.pattern}")
+    return f"CASE WHEN NOT `{column.name}` RLIKE {pattern} THEN {said} END"
+
 # %% ../../nbs/core/03_check.ipynb #9d22f88b
 def _value_and_fault(column: Column) -> tuple[str, str]:
     "Value and fault of a column's cell that is not empty."
     if column.type == "string":
-        return f"`{column.name}`", "NULL"
+        return f"`{column.name}`", _misshapen(column) if column.pattern else "NULL"
     if column.separator:
         return f"split(`{column.name}`, {literal(re.escape(column.separator))}, -1)", "NULL"
     value, fault = _whole_number(column) if column.type in LIMITS else _real_number(column)

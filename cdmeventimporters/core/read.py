@@ -368,7 +368,10 @@ def _fields(form: Form):
     fields = F.split("_line", form.layout.separator, form.splits_into)
     if not form.layout.quoted:
         return fields
-    return F.transform(fields, lambda field: F.regexp_replace(field, r'(?s)^"(.*)"\z', "$1"))
+    inner = lambda field: F.replace(F.substring(field, F.lit(2), F.length(field) - 2), F.lit('""'), F.lit('"'))  # noqa: E731
+    return F.transform(
+        fields, lambda field: F.when(field.rlike(r'(?s)^".*"\z') & (F.length(field) > 1), inner(field)).otherwise(field)
+    )
 
 # %% ../../nbs/core/02_read.ipynb #dc3e68e9
 _THOUSANDS = r"^[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?\z"

@@ -32,6 +32,7 @@ class Column:
     since: str | None = None  # the first version of the tool that writes it; older reports may lack it
     required: bool = False  # an empty cell is an error
     nonfinite: bool = False  # nan and inf are values
+    pattern: str | None = None  # regular expression that a text must match as a whole, e.g. that of an accession
     separator: str | None = None  # what stands between the elements of a list, e.g. `,`
     path: str | None = None  # regular expression with a group: the value is what it finds in `bucket/key` of the file
 
@@ -59,6 +60,8 @@ def _column_mistakes(column: Column):
         yield f"between={column.between!r} needs a number type and two ends."
     if column.nonfinite and column.type not in ("float", "double"):
         yield f"nonfinite=True needs float or double, not {column.type}."
+    if column.pattern and column.type != "string":
+        yield f"pattern={column.pattern!r} needs the type string."
     if (column.type == "array<string>") != bool(column.separator):
         yield "a list has the type array<string> and a separator=; nothing else has either."
     if column.path and (
@@ -80,7 +83,7 @@ class Layout:
     fields: tuple[str, ...] = ()  # the columns' names as the tool spells them, where the header line does not give them
     comment: str | None = None  # how lines begin that are neither header nor row
     separator: str = "\t"  # a regular expression: tabs, or blanks that align the fields
-    quoted: bool = False  # a field may stand in double quotes
+    quoted: bool = False  # a field may stand in double quotes, those in it doubled
     thousands: bool = False  # numbers have commas: 2,949,871
     ragged: bool = False  # the last fields of a row may be missing
     only: tuple[str, str] | None = None  # (field, regular expression): rows whose field does not match it are left out
@@ -108,13 +111,18 @@ class Layout:
     ) -> list[str]:
         "The fields of a line."
         fields = re.split(self.separator, line.lstrip("\ufeff"), maxsplit=max(0, most - 1) if self.aligned else 0)
-        return [re.sub(r'^"(.*)"$', r"\1", field) for field in fields] if self.quoted else fields
+        return [_unquoted(field) for field in fields] if self.quoted else fields
 
     def is_comment(self, line: str) -> bool:
         "Whether a line is neither header nor row."
         return (
             bool(self.comment) and line.startswith(self.comment) and not (self.header and line.startswith(self.header))
         )
+
+# %% ../../nbs/core/01_spec.ipynb #5cf5828e
+def _unquoted(field: str) -> str:
+    "A field without the quotes that it may stand in."
+    return field[1:-1].replace('""', '"') if len(field) > 1 and field[0] == field[-1] == '"' else field
 
 # %% ../../nbs/core/01_spec.ipynb #4a7dbf91
 def _layout_mistakes(layout: Layout):
