@@ -368,7 +368,7 @@ def _fields(form: Form):
     fields = F.split("_line", form.layout.separator, form.splits_into)
     if not form.layout.quoted:
         return fields
-    inner = lambda field: F.replace(F.substring(field, F.lit(2), F.length(field) - 2), F.lit('""'), F.lit('"'))  # noqa: E731
+    inner = lambda field: F.replace(field.substr(F.lit(2), F.length(field) - 2), F.lit('""'), F.lit('"'))  # noqa: E731
     return F.transform(
         fields, lambda field: F.when(field.rlike(r'(?s)^".*"\z') & (F.length(field) > 1), inner(field)).otherwise(field)
     )
