@@ -25,7 +25,7 @@ demo: env ## the lake, and a little history of CheckM2 jobs in it
 test: env .venv-faults/.made ## lint, then all tests and all notebooks, on SeaweedFS
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
-	IN_TEST=1 $(PY) -m pytest --nbval-lax
+	IN_TEST=1 $(PY) -m pytest --nbval-lax --numprocesses 2 --dist loadfile
 
 fuzz: env ## FUZZ=10 times as many odd inputs as in make test, others each time
 	CDM_FUZZ=$(or $(FUZZ),10) IN_TEST=1 $(PY) -m pytest tests/test_fuzz.py

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from cdmeventimporters.core import read
+from cdmeventimporters.dev.jars import jars
 from cdmeventimporters.dev.lake import Lake, Outcome
+from cdmeventimporters.dev.warm import _start_warm
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "tests/data/checkm2"
@@ -30,11 +32,12 @@ def report(*rows, header=HEADER, **cells) -> str:
     return "\n".join([header, *rows, ""])
 
 
-def pytest_collection_finish(session):
-    """Notebooks share one warm lake, so that each is a kernel and not a JVM."""
-    if any(item.path.suffix == ".ipynb" for item in session.items) and not session.config.option.collectonly:
-        from cdmeventimporters.dev.warm import _start_warm
-
+def pytest_configure(config):
+    """What all workers share: the jars, and one warm lake for all notebooks, so that each is a kernel and not a JVM."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    jars()
+    if config.option.nbval_lax and "CDM_LAKE" not in os.environ:
         os.environ["CDM_LAKE"] = str(_start_warm()[0])
 
 
