@@ -67,19 +67,26 @@ class Form:
     rows: list[tuple[int, str]]  # number and line
 
     def split(self, line: str) -> list[str]:
-        """The fields of a line."""
+        """The fields of a line, or of a record."""
+        if self.layout.record:
+            found = (re.search(pattern, line) for pattern in self.layout.patterns)
+            return [(one[1] or "") if one else "" for one in found]
         fields = _fields(line, self.layout, len(self.names))
         missing = len(self.names) - len(fields)
         return fields + [""] * missing if self.layout.ragged and missing > 0 else fields
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether its last line ends too early."""
+        """Whether its last line ends too early, or its last record lacks the end."""
+        if self.layout.record:
+            return not self.rows[-1][1].split("\n")[-1].startswith(self.layout.record[1])
         return bool(self.rows) and len(self.split(self.rows[-1][1])) < len(self.names)
 
 
 def _fields(line: str, layout, expected: int = 0) -> list[str]:
     """The fields of a line; where blanks separate them, the last of those expected holds the rest."""
+    if layout.trailing and (end := re.search(f"({layout.separator})$", line)):
+        line = line[: end.start()]
     fields = re.split(layout.separator, line)
     if layout.separator != "\t" and 0 < expected < len(fields):
         ends = [m.end() for m in re.finditer(layout.separator, line)]
@@ -104,6 +111,9 @@ def form_of(lines: list[tuple[int, str]] | None, table) -> Form | None:
 
 def _fitting(rows: list[tuple[int, str]], layout, table) -> Form | None:
     """The form of a file that has this layout; None if it has not."""
+    if layout.record:
+        records = _records(rows, layout.record[0])
+        return Form(layout, list(layout.fields), None, records) if records else None
     first, expected = re.sub("^\ufeff+", "", rows[0][1]), len(layout.fields)
     if layout.header is None:
         found = len(_fields(first, layout, expected))
@@ -117,6 +127,17 @@ def _fitting(rows: list[tuple[int, str]], layout, table) -> Form | None:
         return None
     columns = [c for c in table.tool_columns if not c.path and not c.since]
     return form if layout.fields or all(_place(c, names) is not None for c in columns) else None
+
+
+def _records(lines: list[tuple[int, str]], begins: str) -> list[tuple[int, str]] | None:
+    """The records that these lines make, each with the number of its first line; None if they begin with something else."""
+    if not lines[0][1].startswith(begins):
+        return None
+    starts = [n for n, (_, line) in enumerate(lines) if line.startswith(begins)] + [len(lines)]
+    return [
+        (lines[start][0], "\n".join(line for _, line in lines[start:end]))
+        for start, end in zip(starts[:-1], starts[1:], strict=True)
+    ]
 
 
 def _place(column, names: list[str]) -> int | None:
@@ -138,6 +159,8 @@ def _row(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[str
         cell = cells[place] if place is not None else ""
         if column.path:
             cell = found[1] if (found := re.search(column.path, file)) else ""
+        elif column.part:
+            cell = found[1] if (found := re.search(column.part, cell)) else ""
         elif (
             form.layout.thousands
             and column.type not in ("string", "array<string>")
