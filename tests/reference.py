@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 REALS = {"float": (24, 128), "double": (53, 1024)}  # bits of precision, and the power of two that is too large
 WHOLES = {"int": 31, "bigint": 63}  # the power of two that is too large
@@ -136,7 +137,7 @@ def _records(lines: list[tuple[int, str]], begins: str) -> list[tuple[int, str]]
     starts = [n for n, (_, line) in enumerate(lines) if line.startswith(begins)] + [len(lines)]
     return [
         (lines[start][0], "\n".join(line for _, line in lines[start:end]))
-        for start, end in zip(starts[:-1], starts[1:], strict=True)
+        for start, end in pairwise(starts)
     ]
 
 

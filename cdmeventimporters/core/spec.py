@@ -95,6 +95,9 @@ class Layout:
     ragged: bool = False  # the last fields of a row may be missing
     trailing: bool = False  # a separator may stand behind the last field
     only: tuple[str, str] | None = None  # (field, regular expression): rows whose field does not match it are left out
+    by: str | None = (
+        None  # what writes it, for whoever has a file with another layout: a command or an option of the tool
+    )
 
     def __post_init__(self):
         object.__setattr__(self, "patterns", tuple(self.fields.values()) if isinstance(self.fields, Mapping) else ())
@@ -103,6 +106,10 @@ class Layout:
             raise ValueError(f"Layout: {mistake}")
 
     def __str__(self):
+        return self._form() + (f", as by {self.by}" if self.by else "")
+
+    def _form(self) -> str:
+        "How the first line is told."
         if self.record:
             return f"records that begin with {self.record[0]!r}"
         if self.header is None:
