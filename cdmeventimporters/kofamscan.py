@@ -28,9 +28,9 @@ kofamscan = Table(
         Column("KO_definition", "string", "What the ortholog does", header="KO definition", since="not in mapper"),
     ],
     layouts=(
-        Layout(header="#\tgene name\t", comment="#", quoted=True, only=("#", r"\*")),
-        Layout(header="# gene name ", fields=_FIELDS, comment="#-", separator=" +", only=("#", r"\*")),
-        Layout(header=None, fields=("gene name", "KO"), ragged=True, only=("KO", ".+")),
+        Layout(header="#\tgene name\t", comment="#", quoted=True, only=("#", r"\*"), by="-f detail-tsv"),
+        Layout(header="# gene name ", fields=_FIELDS, comment="#-", separator=" +", only=("#", r"\*"), by="-f detail"),
+        Layout(header=None, fields=("gene name", "KO"), ragged=True, only=("KO", ".+"), by="-f mapper"),
     ),
 )  # fmt: skip
 

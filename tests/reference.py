@@ -135,10 +135,7 @@ def _records(lines: list[tuple[int, str]], begins: str) -> list[tuple[int, str]]
     if not lines[0][1].startswith(begins):
         return None
     starts = [n for n, (_, line) in enumerate(lines) if line.startswith(begins)] + [len(lines)]
-    return [
-        (lines[start][0], "\n".join(line for _, line in lines[start:end]))
-        for start, end in pairwise(starts)
-    ]
+    return [(lines[start][0], "\n".join(line for _, line in lines[start:end])) for start, end in pairwise(starts)]
 
 
 def _place(column, names: list[str]) -> int | None:
