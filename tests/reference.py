@@ -148,7 +148,8 @@ def _row(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[str
     if len(cells) != len(form.names):
         return {}, ["fields"]
     left_out, known = form.layout.only or (), set()
-    if left_out and not re.fullmatch(left_out[1], cells[form.names.index(left_out[0])]):
+    unwanted = left_out and not re.fullmatch(left_out[1], cells[form.names.index(left_out[0])])
+    if unwanted and all(_is_shaped(column, cells, form) for column in table.tool_columns if column.pattern):
         return {}, None
     row, wrong = {}, []
     for column in table.tool_columns:
@@ -175,6 +176,12 @@ def _row(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[str
         if place not in known and name not in left_out[:1]
     }
     return row | {"_rescued_data": json.dumps(more) if more else None}, wrong
+
+
+def _is_shaped(column, cells: list[str], form: Form) -> bool:
+    """Whether a cell matches the column's pattern, or is empty or not there."""
+    place = _place(column, form.names)
+    return place is None or cells[place] == "" or bool(re.fullmatch(column.pattern, cells[place]))
 
 
 def _value(cell: str, column, table):
