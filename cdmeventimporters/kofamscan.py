@@ -19,7 +19,7 @@ kofamscan = Table(
     key=("gene_name", "KO", "cts_job_id"),
     source="README and output formatters of KofamScan 1.3.0, and Aramaki et al. 2020, doi:10.1093/bioinformatics/btz859",
     columns=[
-        Column("gene_name", "string", "Gene: the name of its protein, up to the first blank", header="gene name"),
+        Column("gene_name", "string", "Gene: the name of its protein, up to the first blank", header="gene name", pattern=r"\S+"),
         Column("KO", "string", "KEGG ortholog", pattern=r"K\d{5}"),
         CTS_JOB_ID,
         Column("threshold", "float", "Score that the KO demands", unit="bits", header="thrshld", nulls=("-",), since="not in mapper"),
@@ -28,9 +28,9 @@ kofamscan = Table(
         Column("KO_definition", "string", "What the ortholog does", header="KO definition", since="not in mapper"),
     ],
     layouts=(
-        Layout(header="#\tgene name\t", comment="#", quoted=True, only=("#", r"\*")),
-        Layout(header="# gene name ", fields=_FIELDS, comment="#-", separator=" +", only=("#", r"\*")),
-        Layout(header=None, fields=("gene name", "KO"), ragged=True, only=("KO", ".+")),
+        Layout(header="#\tgene name\t", comment="#", quoted=True, only=("#", r"\*"), by="-f detail-tsv"),
+        Layout(header="# gene name ", fields=_FIELDS, comment="#-", separator=" +", only=("#", r"\*"), by="-f detail"),
+        Layout(header=None, fields=("gene name", "KO"), ragged=True, only=("KO", ".+"), by="-f mapper"),
     ),
 )  # fmt: skip
 

@@ -17,11 +17,11 @@ clusters = Table(
     key=("representative", "member", "cts_job_id"),
     source="MMseqs2 User Guide, chapter Clustering, and Steinegger and Söding 2018, doi:10.1038/s41467-018-04964-5",
     columns=[
-        Column("representative", "string", "Sequence that represents the cluster: its identifier, up to the first blank"),
-        Column("member", "string", "Sequence in the cluster: its identifier, up to the first blank"),
+        Column("representative", "string", "Sequence that represents the cluster: its identifier, up to the first blank", pattern=r"\S+"),
+        Column("member", "string", "Sequence in the cluster: its identifier, up to the first blank", pattern=r"\S+"),
         CTS_JOB_ID,
     ],
-    layouts=Layout(header=None, fields=("representative", "member")),
+    layouts=Layout(header=None, fields=("representative", "member"), by="mmseqs easy-cluster, easy-linclust and createtsv"),
 )  # fmt: skip
 
 # %% ../nbs/importers/mmseqs2.ipynb #4e60189f

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 REALS = {"float": (24, 128), "double": (53, 1024)}  # bits of precision, and the power of two that is too large
 WHOLES = {"int": 31, "bigint": 63}  # the power of two that is too large
@@ -67,19 +68,26 @@ class Form:
     rows: list[tuple[int, str]]  # number and line
 
     def split(self, line: str) -> list[str]:
-        """The fields of a line."""
+        """The fields of a line, or of a record."""
+        if self.layout.record:
+            found = (re.search(pattern, line) for pattern in self.layout.patterns)
+            return [(one[1] or "") if one else "" for one in found]
         fields = _fields(line, self.layout, len(self.names))
         missing = len(self.names) - len(fields)
         return fields + [""] * missing if self.layout.ragged and missing > 0 else fields
 
     @property
     def is_cut_off(self) -> bool:
-        """Whether its last line ends too early."""
+        """Whether its last line ends too early, or its last record lacks the end."""
+        if self.layout.record:
+            return not self.rows[-1][1].split("\n")[-1].startswith(self.layout.record[1])
         return bool(self.rows) and len(self.split(self.rows[-1][1])) < len(self.names)
 
 
 def _fields(line: str, layout, expected: int = 0) -> list[str]:
     """The fields of a line; where blanks separate them, the last of those expected holds the rest."""
+    if layout.trailing and (end := re.search(f"({layout.separator})$", line)):
+        line = line[: end.start()]
     fields = re.split(layout.separator, line)
     if layout.separator != "\t" and 0 < expected < len(fields):
         ends = [m.end() for m in re.finditer(layout.separator, line)]
@@ -104,6 +112,9 @@ def form_of(lines: list[tuple[int, str]] | None, table) -> Form | None:
 
 def _fitting(rows: list[tuple[int, str]], layout, table) -> Form | None:
     """The form of a file that has this layout; None if it has not."""
+    if layout.record:
+        records = _records(rows, layout.record[0])
+        return Form(layout, list(layout.fields), None, records) if records else None
     first, expected = re.sub("^\ufeff+", "", rows[0][1]), len(layout.fields)
     if layout.header is None:
         found = len(_fields(first, layout, expected))
@@ -119,6 +130,14 @@ def _fitting(rows: list[tuple[int, str]], layout, table) -> Form | None:
     return form if layout.fields or all(_place(c, names) is not None for c in columns) else None
 
 
+def _records(lines: list[tuple[int, str]], begins: str) -> list[tuple[int, str]] | None:
+    """The records that these lines make, each with the number of its first line; None if they begin with something else."""
+    if not lines[0][1].startswith(begins):
+        return None
+    starts = [n for n, (_, line) in enumerate(lines) if line.startswith(begins)] + [len(lines)]
+    return [(lines[start][0], "\n".join(line for _, line in lines[start:end])) for start, end in pairwise(starts)]
+
+
 def _place(column, names: list[str]) -> int | None:
     """Where a file has a column."""
     return next((names.index(name) for name in (column.header or column.name, *column.aliases) if name in names), None)
@@ -129,7 +148,8 @@ def _row(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[str
     if len(cells) != len(form.names):
         return {}, ["fields"]
     left_out, known = form.layout.only or (), set()
-    if left_out and not re.fullmatch(left_out[1], cells[form.names.index(left_out[0])]):
+    unwanted = left_out and not re.fullmatch(left_out[1], cells[form.names.index(left_out[0])])
+    if unwanted and all(_is_shaped(column, cells, form) for column in table.tool_columns if column.pattern):
         return {}, None
     row, wrong = {}, []
     for column in table.tool_columns:
@@ -138,6 +158,8 @@ def _row(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[str
         cell = cells[place] if place is not None else ""
         if column.path:
             cell = found[1] if (found := re.search(column.path, file)) else ""
+        elif column.part:
+            cell = found[1] if (found := re.search(column.part, cell)) else ""
         elif (
             form.layout.thousands
             and column.type not in ("string", "array<string>")
@@ -154,6 +176,12 @@ def _row(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[str
         if place not in known and name not in left_out[:1]
     }
     return row | {"_rescued_data": json.dumps(more) if more else None}, wrong
+
+
+def _is_shaped(column, cells: list[str], form: Form) -> bool:
+    """Whether a cell matches the column's pattern, or is empty or not there."""
+    place = _place(column, form.names)
+    return place is None or cells[place] == "" or bool(re.fullmatch(column.pattern, cells[place]))
 
 
 def _value(cell: str, column, table):

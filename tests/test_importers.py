@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Desk
-from reference import _lines, form_of, parse
+from reference import Form, _lines, _place, _row, form_of, parse
 
+from cdmeventimporters.core import read
 from cdmeventimporters.core.spec import CTS_JOB_ID, Table
 from cdmeventimporters.dev.catalog import load_importers
 
 DATA = ROOT / "tests/data"
 IMPORTERS = load_importers()
-WORDS = ("fields", "empty", "is not", "does not")
 
 
 @dataclass
@@ -60,20 +60,37 @@ class Case:
         """How often each table was written to."""
         return {name: self.desk.commits(name.split(".")[1]) for name in self.tables}
 
-    def rows(self, name: str) -> list[tuple]:
-        """The rows of a table, in order, all but the lineage."""
-        table = self.tables[name]
-        columns = [c.name for c in table.tool_columns] + ["_rescued_data", "cts_output_file"]
-        found = self.desk.spark.table(self.desk.lake.prefix + name).select(*columns).collect()
-        return sorted(map(comparable, found))
+    def rows(self, name: str, job: str) -> list[tuple]:
+        """The rows of a table that are from a job, in order, all but the lineage."""
+        found = self.desk.spark.table(self.desk.lake.prefix + name).where(f"cts_job_id = '{job}'")
+        return sorted(map(comparable, found.select(*names_of(self.tables[name])).collect()))
 
-    def of(self, table: Table, name: str | None = None) -> tuple[dict[str, bytes], str]:
-        """The files of one version that has some for `table`, and which of them is for it."""
-        for path in self.samples:
-            if Path(path).match(table.files) and form_of(_lines(self.samples[path]), table).rows:
-                version = path.split("/")[0]
-                return {p: data for p, data in self.samples.items() if p.startswith(f"{version}/")}, path
-        raise AssertionError(f"no sample of {table.name} has a row")
+    def expected(self, table: Table, job: str) -> list[tuple]:
+        """The rows that a job of all samples should come to, as an independent reader reads them."""
+        folder = f"{self.desk.lake.bucket}/cts/output/{job}"
+        files = {f"{folder}/{path}": data for path, data in self.samples.items() if is_for(path, table)}
+        rows = parse(files, table, quarantine=False).rows
+        assert rows, "the samples hold no row"
+        return sorted(comparable(row[c] for c in names_of(table)) for row in rows)
+
+    def read(self, table: Table) -> dict[str, Form]:
+        """How each sample for `table` that has rows is read."""
+        found = {path: form_of(_lines(data), table) for path, data in self.samples.items() if is_for(path, table)}
+        return {path: form for path, form in found.items() if form.rows}
+
+    def besides(self, table: Table) -> dict[str, bytes]:
+        """The samples for the other tables, without which no job is whole."""
+        return {path: data for path, data in self.samples.items() if not is_for(path, table)}
+
+
+def is_for(path: str, table: Table) -> bool:
+    """Whether `table` is made from this file."""
+    return Path(path).match(table.files) and not any(Path(path).match(pattern) for pattern in table.exclude)
+
+
+def names_of(table: Table) -> list[str]:
+    """The columns that the files decide."""
+    return [*(c.name for c in table.tool_columns), "_rescued_data", "cts_output_file"]
 
 
 def comparable(row) -> tuple:
@@ -95,14 +112,9 @@ def case(request, lake):
 
 @pytest.mark.matrix
 def test_all_samples_land_as_an_independent_reader_reads_them(case):
-    folder = f"{case.desk.lake.bucket}/cts/output/{case.first.job_info['id']}"
+    job = case.first.job_info["id"]
     for name, table in case.tables.items():
-        files = {f"{folder}/{path}": data for path, data in case.samples.items() if Path(path).match(table.files)}
-        files = {path: data for path, data in files.items() if not any(Path(path).match(x) for x in table.exclude)}
-        columns = [c.name for c in table.tool_columns] + ["_rescued_data", "cts_output_file"]
-        expected = parse(files, table, quarantine=False).rows
-        assert case.rows(name) == sorted(comparable(row[c] for c in columns) for row in expected)
-        assert expected, "the samples hold no row"
+        assert case.rows(name, job) == case.expected(table, job)
 
 
 def test_a_redelivery_changes_nothing(case):
@@ -111,75 +123,101 @@ def test_a_redelivery_changes_nothing(case):
     assert case.state() == before
 
 
-def test_jobs_end_in_the_same_table_in_either_order(case):
-    """A second job of the same files replaces the first, or stands beside it where the key holds the job."""
-    second = case.good(case.samples)
-    for name, table in case.tables.items():
-        jobs = {
-            r.cts_job_id for r in case.desk.spark.table(case.desk.lake.prefix + name).select("cts_job_id").collect()
-        }
-        beside = {case.first.job_info["id"]} if CTS_JOB_ID.name in table.key else set()
-        assert jobs == {second.job_info["id"], *beside}
-    before = {name: case.rows(name) for name in case.tables}
+def test_jobs_end_in_the_same_table_in_either_order(case, monkeypatch):
+    """A second job, whose files are read as large ones are, replaces the first, or stands beside it where the key holds the job."""
+    first, second = case.first.job_info["id"], case.desk.lake.job(case.image, case.samples)
+    with monkeypatch.context() as patch:
+        patch.setattr(read, "_read_small", lambda spark, files: {})
+        assert case.desk.lake.deliver(second, meta=case.meta).error is None
     late = case.desk.lake.job(case.image, case.samples, completion_time="2020-01-01T00:00:00Z")
     assert case.desk.lake.deliver(late, meta=case.meta).error is None
     for name, table in case.tables.items():
-        if CTS_JOB_ID.name not in table.key:
-            assert case.rows(name) == before[name]
+        side_by_side = CTS_JOB_ID.name in table.key
+        assert case.rows(name, second["id"]) == case.expected(table, second["id"])
+        for job in (first, late["id"]):
+            assert case.rows(name, job) == (case.expected(table, job) if side_by_side else [])
+
+
+def cut(text: str, form: Form) -> str:
+    """A file that ends before the last field of its last row, or before the end of its last record."""
+    last = form.rows[-1][1]
+    if form.layout.record:
+        return text[: text.rindex("\n" + form.layout.record[1])]
+    ends = [m.start() for m in re.finditer(form.layout.separator, last)]
+    return text[: text.rindex(last) + ends[len(form.names) - 2]]
 
 
 def test_a_file_that_was_cut_off_is_refused(case):
+    """Every sample, but those whose rows may end early."""
     for table in case.tables.values():
-        files, path = case.of(table)
-        form = form_of(_lines(files[path]), table)
-        text, last = files[path].decode(), form.rows[-1][1]
-        if form.layout.ragged:
-            continue
-        end = text.rindex(last) + [m.start() for m in re.finditer(form.layout.separator, last)][len(form.names) - 2]
-        assert "so the file was cut off" in case.bad(files | {path: text[:end].encode()})
+        broken = {
+            path: cut(case.samples[path].decode(), form).encode()
+            for path, form in case.read(table).items()
+            if not form.layout.ragged
+        }
+        said = case.bad(case.besides(table) | broken)
+        assert f"{len(broken)} of {len(broken)} output files cannot be imported:" in said
+        assert said.count("so the file was cut off") == min(len(broken), 5)
 
 
-def test_an_empty_file_is_refused(case):
+def test_an_empty_file_and_those_of_all_other_tools_are_refused(case):
     for table in case.tables.values():
-        files, path = case.of(table)
-        assert "the file is empty; expected" in case.bad(files | {path: b""})
+        [name, *_] = [Path(path).name for path in case.read(table)]
+        strange = [f.read_bytes() for f in sorted(DATA.rglob("*")) if f.is_file() and case.folder not in f.parents]
+        strange = [data for data in strange if form_of(_lines(data), table) is None]
+        assert len(strange) > 5
+        broken = {f"{n:02}/{name}": data for n, data in enumerate([b"", *strange])}
+        said = case.bad(case.besides(table) | broken)
+        assert f"{len(broken)} of {len(broken)} output files cannot be imported:" in said
+        assert f"00/{name}: the file is empty; expected" in said
+        assert f"01/{name}: " in said
+        assert re.search("the header lacks|but the first line", said)
 
 
-def test_a_file_of_another_tool_is_refused(case):
-    other = "seqkit" if case.folder.name == "checkm2" else "checkm2"
-    [*_, strange] = sorted(f for f in (DATA / other).rglob("*") if f.is_file())
-    for table in case.tables.values():
-        files, path = case.of(table)
-        said = case.bad(files | {path: strange.read_bytes()})
-        assert "the header lacks" in said or "expected" in said
+def with_bad_cell(text: str, form: Form, table: Table) -> tuple[str, int, str]:
+    """A file with a word for a number in a row, or nothing for a name if there are no numbers; the row's line and what is said."""
+    number, row = next((n, row) for n, row in form.rows if _row(form.split(row), form, table, "")[0])
+    numbers = [c for c in table.written_columns if c.type not in ("string", "array<string>")]
+    names = [c for c in table.written_columns if c.name in table.key]
+    column = next(c for c in numbers + names if _place(c, form.names) is not None)
+    bad = "x" if column in numbers else ""
+    start, end = span(row, form, _place(column, form.names))
+    begin = text.index(row.split("\n")[0])
+    before, cell, after = (part.split("\n") for part in (row[:start], row[start:end], row[end:]))
+    line = before[-1] + cell[0] + after[0]
+    begin = text.index(line, begin) + len(before[-1])
+    return text[:begin] + bad + text[begin + len(cell[0]) :], number, f"column {column.name}: {bad!r} is"
+
+
+def span(row: str, form: Form, place: int) -> tuple[int, int]:
+    """Where in a row a cell begins and ends, with the quotes around it."""
+    if form.layout.record:
+        return re.search(form.layout.patterns[place], row).span(1)
+    gaps = [m.span() for m in re.finditer(form.layout.separator, row)]
+    return ([0] + [end for _, end in gaps])[place], ([start for start, _ in gaps] + [len(row)])[place]
 
 
 def test_one_bad_cell_is_refused(case):
+    """In every sample."""
     for table in case.tables.values():
-        files, path = case.of(table)
-        form = form_of(_lines(files[path]), table)
-        numbers = [c for c in table.written_columns if c.type not in ("string", "array<string>")]
-        column = next(c for c in (*numbers, *table.written_columns) if place(c, form) is not None)
-        number, row = form.rows[0]
-        bad = form.layout.separator.replace(" +", "   ").replace(" {2,}", "   ").join(
-            ("x" if numbers else "") if n == place(column, form) else cell for n, cell in enumerate(form.split(row))
-        )  # fmt: skip
-        said = case.bad(files | {path: files[path].replace(row.encode(), bad.encode(), 1)})
-        assert f"{path}, line {number}" in said
-        assert f"column {column.name}: {'x' if numbers else ''!r} is" in said
-
-
-def place(column, form) -> int | None:
-    """Where a file has a column."""
-    names = (column.header or column.name, *column.aliases)
-    return next((form.names.index(n) for n in names if n in form.names), None)
+        texts = {
+            path: with_bad_cell(case.samples[path].decode(), form, table) for path, form in case.read(table).items()
+        }
+        said = case.bad(case.besides(table) | {path: text.encode() for path, (text, _, _) in texts.items()})
+        assert re.search(rf"{len(texts)} of \d+ rows (is|are) bad:", said)
+        for path, (_, number, fault) in sorted(texts.items())[:5]:
+            assert re.search(rf"{re.escape(path)}, line {number},.* {re.escape(fault)}", said)
 
 
 def test_a_file_without_rows_is_a_result_if_it_has_a_header(case):
+    files = {}
     for table in case.tables.values():
-        files, path = case.of(table)
-        form = form_of(_lines(files[path]), table)
-        if form.header is not None:
-            rows = {row for _, row in form.rows}
-            text = "\n".join(line for line in files[path].decode().split("\n") if line.removesuffix("\r") not in rows)
-            case.good(files | {path: text.encode()})
+        for path, form in case.read(table).items():
+            lines, rows = case.samples[path].decode().splitlines(keepends=True), {row for _, row in form.rows}
+            if form.header is not None:
+                files[path] = "".join(line for line in lines if line.strip("\r\n") not in rows).encode()
+    if all(any(is_for(path, table) for path in files) for table in case.tables.values()):
+        job = case.good(files).job_info["id"]
+        for name in case.tables:
+            rows = case.desk.spark.table(case.desk.lake.prefix + name)
+            assert rows.where(f"cts_job_id = '{job}'").count() == 0

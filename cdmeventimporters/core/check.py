@@ -119,6 +119,7 @@ def check_cells(
     "Each row with its values, and what is wrong with it."
     judged = {c.name: _judge(c, required=c.required or c.name in table.key) for c in table.tool_columns}
     shifted = "array(format_string('%d fields where %d are expected', _found, _expected))"
+    shapely = [f"{_misshapen(c)} IS NULL" for c in table.tool_columns if c.pattern]
     faults = f"filter(array({', '.join(fault for _, fault in judged.values())}), fault -> fault IS NOT NULL)"
     return (
         _without_nulls(cells, table)
@@ -127,7 +128,7 @@ def check_cells(
             *(f"{value} AS `{name}`" for name, (value, _) in judged.items()),
             RESCUED_DATA.name,
             f"CASE WHEN _found <> _expected THEN {shifted} ELSE {faults} END AS _faults",
-            "_left_out AND _found = _expected AS _left_out",
+            " AND ".join(["_left_out", "_found = _expected", *shapely]) + " AS _left_out",
         )
         .selectExpr("*", _BAD)
         .drop("_left_out")

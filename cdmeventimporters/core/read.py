@@ -13,6 +13,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from functools import reduce
+from itertools import chain
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame, Row, SparkSession, Window
@@ -178,6 +179,37 @@ def _numbered(lines: DataFrame) -> DataFrame:
     number = F.expr("int(_before + _index - _first + 1)")
     return lines.join(F.broadcast(pieces), ["_file", "_block"]).select(*_LINE_TYPES, number.alias("_number"))
 
+# %% ../../nbs/core/02_read.ipynb #e3f4fd88
+def _kept_records(
+    lines: list[Row],  # of one file
+    begins: str,  # how the first line of a record does
+) -> list[Row]:
+    "The records as lines: each its first one, with the text of all."
+    records = []
+    for line in lines:
+        if line._line.startswith(begins):
+            records.append([line])
+        elif records:
+            records[-1].append(line)
+    return [
+        Row(**first.asDict() | {"_line": "\n".join(line._line for line in [first, *more])}) for first, *more in records
+    ]
+
+# %% ../../nbs/core/02_read.ipynb #8d747f9c
+def _records(lines: DataFrame, begins: str) -> DataFrame:
+    "The records of large files as lines: each its first one, with the text of all."
+    in_order = Window.partitionBy("_file").orderBy("_block", "_index")
+    nth = F.count(F.when(F.col("_line").startswith(begins), True)).over(in_order)
+    whole = F.array_sort(F.collect_list(F.struct(*(c for c in lines.columns if c != "_file"))))
+    records = lines.withColumn("_record", nth).where("_record > 0").groupBy("_file", "_record").agg(whole.alias("_all"))
+    text = F.array_join(F.transform("_all", lambda line: line["_line"]), "\n")
+    return records.select("_file", F.col("_all")[0].alias("_first"), text.alias("_text")).select(
+        *(
+            "_file" if c == "_file" else F.col("_text" if c == "_line" else f"_first.{c}").alias(c)
+            for c in lines.columns
+        )
+    )
+
 # %% ../../nbs/core/02_read.ipynb #5e126785
 class Lines:
     "The lines of a job's output files; raises `ImportFailed` if one is not there, or is not what the job wrote."
@@ -203,14 +235,15 @@ class Lines:
         self,
         files: list[str],  # some of the files
         numbered: bool = False,  # also number the lines of each file from 1; reads them once more, so only where lines have to be named
+        record: str | None = None,  # how the first line of a record begins, to get records for lines
     ) -> DataFrame:  # columns `_file`, `_block`, `_index`, `_line`, `_broken`, and `_number` where asked for
         "The lines of these files, as they are but for the line end, and without empty ones."
         if self.are_few:
-            return _of_rows(
-                self.spark, (line for file in files for line in self.kept[file]), _LINE_TYPES | {"_number": "int"}
-            )
+            kept = (_kept_records(self.kept[file], record) if record else self.kept[file] for file in files)
+            return _of_rows(self.spark, chain.from_iterable(kept), _LINE_TYPES | {"_number": "int"})
         lines = _all_lines(self.spark, files)
-        return (_numbered(lines) if numbered else lines).where("_line <> ''")
+        lines = (_numbered(lines) if numbered else lines).where("_line <> ''")
+        return _records(lines, record) if record else lines
 
 # %% ../../nbs/core/02_read.ipynb #ab5260a5
 class _Look(NamedTuple):
@@ -218,7 +251,7 @@ class _Look(NamedTuple):
 
     first: str | None  # line; None if all are comments
     last: str | None  # line
-    lines: int  # how many there are
+    rows: int  # how many lines begin one, the header among them
 
 # %% ../../nbs/core/02_read.ipynb #0233fe6a
 class _Looks(NamedTuple):
@@ -233,7 +266,7 @@ def _look_at_kept(lines: list[Row], table: Table) -> _Looks:
     looks = []
     for layout in table.layouts:
         here = [line._line for line in lines if not layout.is_comment(line._line)]
-        looks.append(_Look(here[0], here[-1], len(here)) if here else _Look(None, None, 0))
+        looks.append(_Look(here[0], here[-1], sum(map(layout.begins, here))) if here else _Look(None, None, 0))
     return _Looks(next((line._line for line in lines if line._broken), None), looks)
 
 # %% ../../nbs/core/02_read.ipynb #87d4f2ea
@@ -253,7 +286,8 @@ def _look_at_files(lines: Lines, table: Table) -> dict[str, _Looks]:
     looks = [F.min_by(F.when(F.col("_broken"), text), F.when(F.col("_broken"), here))]
     for layout in table.layouts:
         of_layout = F.when(~F.expr(_is_comment(layout)), here)
-        looks.append(F.struct(F.min_by(text, of_layout), F.max_by(text, of_layout), F.count(of_layout)))
+        begun = F.when(F.col("_line").startswith(layout.record[0]), of_layout) if layout.record else of_layout
+        looks.append(F.struct(F.min_by(text, of_layout), F.max_by(text, of_layout), F.count(begun)))
     found = lines.of(lines.files).groupBy("_file").agg(*looks).collect()
     return {file: _Looks(broken, [_Look(*look) for look in by_layout]) for file, broken, *by_layout in found}
 
@@ -273,6 +307,9 @@ def _misfits(look: _Look, layout: Layout, table: Table):
     expected, found = len(layout.fields), layout.split(look.first or "", len(layout.fields))
     if look.first is None:
         yield "there are only comments"
+    elif layout.record:
+        if not layout.begins(look.first):
+            yield f"the first line is {look.first[:80]!r}"
     elif layout.header is None:
         if len(found) != expected and not (layout.ragged and len(found) < expected):
             yield f"the first line has {len(found)}: {look.first[:80]!r}"
@@ -334,7 +371,11 @@ def _file_faults(looks: _Looks | None, table: Table):
 # %% ../../nbs/core/02_read.ipynb #37580588
 def _cut_off(form: Form, look: _Look):
     "Yield that a file was cut off, if its last line shows that."
-    if form.layout.ragged or (form.header is not None and look.lines == 1):
+    if form.layout.record:
+        if not look.last.startswith(form.layout.record[1]):
+            yield f"the last line does not begin with {form.layout.record[1]!r}, so the file was cut off: {look.last[:80]!r}"
+        return
+    if form.layout.ragged or (form.header is not None and look.rows == 1):
         return
     expected, last = len(form.names), form.layout.split(look.last, form.splits_into)
     if len(last) < expected:
@@ -359,14 +400,18 @@ def read_forms(
     forms = {}
     for file in files:
         form, look = _form(looks[file], table)
-        forms.setdefault(form, {})[file] = look.lines - (form.header is not None)
+        forms.setdefault(form, {})[file] = look.rows - (form.header is not None)
     return forms
 
 # %% ../../nbs/core/02_read.ipynb #7aece318
 def _fields(form: Form):
     "The fields of a line, as an array."
-    fields = F.split("_line", form.layout.separator, form.splits_into)
-    if not form.layout.quoted:
+    layout, line = form.layout, F.col("_line")
+    if layout.record:
+        return F.array(*(F.regexp_extract(line, pattern, 1) for pattern in layout.patterns))
+    line = F.regexp_replace(line, rf"(?:{layout.separator})\z", "") if layout.trailing else line
+    fields = F.split(line, layout.separator, form.splits_into)
+    if not layout.quoted:
         return fields
     inner = lambda field: F.replace(field.substr(F.lit(2), F.length(field) - 2), F.lit('""'), F.lit('"'))  # noqa: E731
     return F.transform(
@@ -381,6 +426,8 @@ def _cell(field, column: Column, layout: Layout):
     "The text of a column's cell."
     if column.path:
         return F.regexp_extract("_file", column.path, 1)
+    if column.part:
+        return F.regexp_extract(field, column.part, 1)
     if layout.thousands and column.type in (*LIMITS, "float", "double"):
         return F.when(field.rlike(_THOUSANDS), F.replace(field, F.lit(","), F.lit(""))).otherwise(field)
     return field
@@ -423,6 +470,7 @@ def read_cells(
     "All rows of the files, columns by name."
     parts = []
     for form, files in forms.items():
-        rows = lines.of(list(files), numbered).where(f"NOT ({_is_comment(form.layout)})")
+        record = form.layout.record[0] if form.layout.record else None
+        rows = lines.of(list(files), numbered, record).where(f"NOT ({_is_comment(form.layout)})")
         parts.append(_cells(rows if form.header is None else rows.where(F.col("_line") != form.header), form, table))
     return reduce(DataFrame.unionByName, parts)

@@ -8,8 +8,8 @@ __all__ = ['LIMITS', 'TYPES', 'CTS_JOB_ID', 'CTS_COMPLETION_TIME', 'CTS_IMAGE_DI
 
 # %% ../../nbs/core/01_spec.ipynb #f46e006f
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 # %% ../../nbs/core/01_spec.ipynb #449cbe40
 LIMITS = {"int": (-(2**31), 2**31 - 1), "bigint": (-(2**63), 2**63 - 1)}
@@ -34,6 +34,7 @@ class Column:
     nonfinite: bool = False  # nan and inf are values
     pattern: str | None = None  # regular expression that a text must match as a whole, e.g. that of an accession
     separator: str | None = None  # what stands between the elements of a list, e.g. `,`
+    part: str | None = None  # regular expression with a group: the value is what it finds in the cell
     path: str | None = None  # regular expression with a group: the value is what it finds in `bucket/key` of the file
 
     def __post_init__(self):
@@ -68,6 +69,8 @@ def _column_mistakes(column: Column):
         column.type != "string" or column.header or column.aliases or re.compile(column.path).groups != 1
     ):
         yield f"path={column.path!r} needs one group and the type string; a header has no name for it."
+    if column.part and (column.path or re.compile(column.part).groups != 1):
+        yield f"part={column.part!r} needs one group, and a cell."
     if column.since and column.required:
         yield "required=True contradicts since=, as older reports lack the column."
     for option in ("aliases", "nulls"):
@@ -80,20 +83,35 @@ class Layout:
     "How the lines of a file are laid out; raises `ValueError` when it is declared wrongly."
 
     header: str | None = ""  # how the header line begins; None if there is none
-    fields: tuple[str, ...] = ()  # the columns' names as the tool spells them, where the header line does not give them
+    fields: (
+        tuple[str, ...] | Mapping[str, str]
+    ) = ()  # the columns' names as the tool spells them, where the header line does not give them; of a record, {name: regular expression with a group}
+    record: tuple[str, str] | None = None  # (how the first line begins, how the last does), where a row takes several
+    patterns: tuple[str, ...] = field(default=(), init=False)  # what finds the fields of a record
     comment: str | None = None  # how lines begin that are neither header nor row
     separator: str = "\t"  # a regular expression: tabs, or blanks that align the fields
     quoted: bool = False  # a field may stand in double quotes, those in it doubled
     thousands: bool = False  # numbers have commas: 2,949,871
     ragged: bool = False  # the last fields of a row may be missing
+    trailing: bool = False  # a separator may stand behind the last field
     only: tuple[str, str] | None = None  # (field, regular expression): rows whose field does not match it are left out
+    by: str | None = (
+        None  # what writes it, for whoever has a file with another layout: a command or an option of the tool
+    )
 
     def __post_init__(self):
+        object.__setattr__(self, "patterns", tuple(self.fields.values()) if isinstance(self.fields, Mapping) else ())
         object.__setattr__(self, "fields", tuple(self.fields))
         for mistake in _layout_mistakes(self):
             raise ValueError(f"Layout: {mistake}")
 
     def __str__(self):
+        return self._form() + (f", as by {self.by}" if self.by else "")
+
+    def _form(self) -> str:
+        "How the first line is told."
+        if self.record:
+            return f"records that begin with {self.record[0]!r}"
         if self.header is None:
             names = [*self.fields[:3], "…"] if len(self.fields) > 4 else self.fields
             return f"{len(self.fields)} fields without a header line ({', '.join(names)})"
@@ -110,8 +128,14 @@ class Layout:
         most: int = 0,  # number of fields, where it is known: if they are aligned, the last one takes what is left
     ) -> list[str]:
         "The fields of a line."
-        fields = re.split(self.separator, line.lstrip("\ufeff"), maxsplit=max(0, most - 1) if self.aligned else 0)
+        line = line.lstrip("\ufeff")
+        line = re.sub(rf"(?:{self.separator})\Z", "", line) if self.trailing else line
+        fields = re.split(self.separator, line, maxsplit=max(0, most - 1) if self.aligned else 0)
         return [_unquoted(field) for field in fields] if self.quoted else fields
+
+    def begins(self, line: str) -> bool:
+        "Whether a row begins with this line, which is no comment."
+        return not self.record or line.startswith(self.record[0])
 
     def is_comment(self, line: str) -> bool:
         "Whether a line is neither header nor row."
@@ -129,15 +153,18 @@ def _layout_mistakes(layout: Layout):
     "Yield what is wrong with a declared layout, a sentence each."
     if layout.header is None and not layout.fields:
         yield "without a header line, fields= must name the columns."
+    if bool(layout.record) != bool(layout.patterns) or (layout.record and layout.header is not None):
+        yield "a record has no header line, and each of its fields a pattern: header=None, record=, fields={name: pattern}."
     if layout.ragged and not layout.fields:
         yield "ragged=True needs fields=, as only a row that may end early is told from one that was cut off by its number of fields."
     if len(set(layout.fields)) < len(layout.fields):
         yield f"fields={layout.fields!r} names a column twice."
     if layout.only and layout.fields and layout.only[0] not in layout.fields:
         yield f"only={layout.only!r} is about a field that there is not."
-    for pattern in (layout.separator, *(layout.only or ())[1:]):
+    for pattern in (layout.separator, *(layout.only or ())[1:], *layout.patterns):
         try:
-            re.compile(pattern)
+            if re.compile(pattern).groups != 1 and pattern in layout.patterns:
+                yield f"{pattern!r} needs one group, which is the field."
         except re.error as error:
             yield f"{pattern!r} is no regular expression: {error}."
 
@@ -203,7 +230,7 @@ class Table:
 def _table_mistakes(table: Table):
     "Yield what is wrong with a declared table, a sentence each."
     names = [c.name.lower() for c in table.all_columns]
-    headers = [h for c in table.written_columns for h in (c.header or c.name, *c.aliases)]
+    headers = [h for c in table.written_columns if not c.part for h in (c.header or c.name, *c.aliases)]
     if twice := {n for n in names if names.count(n) > 1} | {h for h in headers if headers.count(h) > 1}:
         yield f"the column {', '.join(sorted(twice))} is declared twice."
     if unknown := [k for k in table.key if k not in (*(c.name for c in table.tool_columns), CTS_JOB_ID.name)]:
