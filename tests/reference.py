@@ -175,7 +175,7 @@ def _row(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[str
         for place, (name, cell) in enumerate(zip(form.names, cells, strict=True))
         if place not in known and name not in left_out[:1]
     }
-    return row | {"_rescued_data": json.dumps(more) if more else None}, wrong
+    return row | {"_rescued_data": json.dumps(more, separators=(",", ":"), ensure_ascii=False) if more else None}, wrong
 
 
 def _is_shaped(column, cells: list[str], form: Form) -> bool:
