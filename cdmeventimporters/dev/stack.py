@@ -77,7 +77,7 @@ def _configure_spark(
 ) -> Path:
     "Write the settings that master and workers have in common."
     (file := folder / "spark-defaults.conf").touch(mode=0o600)
-    file.write_text(f"spark.authenticate true\nspark.authenticate.secret {secret}\n")
+    file.write_text(f"spark.authenticate true\nspark.authenticate.secret {secret}\nspark.master.rest.enabled false\n")
     return file
 
 # %% ../../nbs/dev/20_stack.ipynb #fb7db0c9
