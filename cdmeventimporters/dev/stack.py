@@ -10,10 +10,12 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pyspark
+from botocore.exceptions import ClientError
 from minio.credentials import StaticProvider
 from minio.minioadmin import MinioAdmin
 
@@ -39,15 +41,19 @@ def make_user(
     access_key: str,
     secret_key: str,
 ) -> None:
-    "Make the limited user of a MinIO server, and the bucket of the metastore; what is there is set anew."
+    "Make the limited user of a MinIO server, and the bucket of the metastore; what is there is set anew. `NotReady` if he cannot get in afterwards."
     where, keys = urlsplit(root.endpoint), StaticProvider(root.access_key, root.secret_key)
     admin = MinioAdmin(endpoint=where.netloc, credentials=keys, secure=where.scheme == "https")
     admin.policy_add("importers", policy=user_policy())
     admin.user_add(access_key, secret_key)
     admin.policy_set("importers", user=access_key)
     make_bucket(root, WAREHOUSE)
+    try:
+        replace(root, access_key=access_key, secret_key=secret_key).client().head_bucket(Bucket=WAREHOUSE)
+    except ClientError:
+        raise NotReady(f"No user was made: is the S3 server at {root.endpoint} a MinIO?") from None
 
-
+# %% ../../nbs/dev/20_stack.ipynb #90e2b95f
 def _s3(*keys: str) -> S3:
     "The S3 server in the environment, with the keys that it has under these names."
     return S3("environment", *(os.environ[name] for name in ("CDM_S3_ENDPOINT", *keys)))

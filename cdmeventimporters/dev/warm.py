@@ -8,6 +8,7 @@ __all__ = ['lake_home', 'serve', 'WarmLake', 'attach', 'lab']
 # %% ../../nbs/dev/05_warm.ipynb #ed4cc275
 import atexit
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -159,7 +160,11 @@ def attach() -> WarmLake:
 def _render_traceback_(self: PySparkException) -> list[str]:
     "What a notebook shows: what Spark says, and the lines of cells that it comes from."
     frames = [x for x in traceback.extract_tb(self.__traceback__) if "ipykernel" in x.filename]
-    return [reason(self), *(f"  line {x.lineno} of the cell: {x.line}" for x in frames)]
+    said = reason(self).split(";\n'")[0]  # what follows is a plan that Spark gave up
+    return [said, *(f"  line {x.lineno} of the cell: {x.line}" for x in frames)]
+
+
+logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)  # says the same once more, as a page of JSON
 
 # %% ../../nbs/dev/05_warm.ipynb #a151e630
 def lab(
