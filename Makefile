@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help env demo test fuzz test-drivers test-kill test-faults test-outages test-minio test-matrix test-ci bench lake lab export clean minio
+.PHONY: help env demo test fuzz test-drivers test-kill test-faults test-outages test-minio test-cluster test-matrix test-ci bench lake lab export clean minio
 
 PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys.executable)' 2>/dev/null; done))
@@ -11,10 +11,11 @@ ENSURE_UV = [ -x "$(UV)" ] || { echo "Fetching uv $(UV_VERSION) …"; \
 SYNC = UV_PYTHON_DOWNLOADS=never $(UV) sync --frozen --python $(PYTHON)
 PY := .venv/bin/python
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cdm-event-importers
+CREDENTIALS := CDM_S3_ROOT_USER CDM_S3_ROOT_PASSWORD CDM_S3_USER CDM_S3_PASSWORD CDM_DATABASE_PASSWORD CDM_SPARK_SECRET CDM_LAB_TOKEN
 MINIO_VERSION := v0.0.0-20250907161309-07c3a429bfed
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 env: .venv/.made ## the Python environment in .venv, as locked; asks for Java 17, too
 	@$(PYTHON) cdmeventimporters/dev/java.py
@@ -45,6 +46,9 @@ test-outages: env .venv-faults/.made ## a driver that stands still, a metastore 
 test-minio: env minio .venv-faults/.made ## the tests on a MinIO server
 	PATH="$(CACHE)/bin:$$PATH" CDM_TEST_S3=minio IN_TEST=1 $(PY) -m pytest tests $(PYTEST_ARGS)
 
+test-cluster: env minio ## the services of docker-compose.yml as processes, and a part of the tests in a driver on them
+	PATH="$(CACHE)/bin:$$PATH" $(PY) tests/cluster.py pytest tests $(or $(PYTEST_ARGS),-m matrix)
+
 test-matrix: test-spark40 test-spark35 ## the tests on Spark 4.0 and Spark 3.5
 
 test-ci: ## what CI runs of the last two: MinIO, and on the other Sparks reading, checking, and imports end to end
@@ -63,11 +67,14 @@ lake: env ## a warm lake for notebooks, until Ctrl-C
 	@$(PY) -m cdmeventimporters.dev.warm
 
 lab: env ## JupyterLab, with a warm lake while it is open
-	@$(PY) -m cdmeventimporters.dev.warm & lake=$$!; \
-	trap 'kill $$lake 2>/dev/null; wait $$lake' EXIT; $(PY) -m jupyter lab nbs
+	@$(PY) -m cdmeventimporters.dev.warm lab nbs
 
 export: env ## modules from notebooks
 	.venv/bin/nbdev_export
+
+.env: ## random credentials for docker-compose.yml, if there are none yet
+	@umask 077; { echo "CDM_UID=$$(id -u)"; for name in $(CREDENTIALS); do \
+		echo "$$name=$$(head -c 10 /dev/urandom | od -An -tx1 | tr -d ' \n')"; done; } > $@
 
 clean: ## remove what was made here; what was downloaded stays
 	rm -rf .venv .venv-faults .venv-spark40 .venv-spark35 .uv .lake .pytest_cache .ruff_cache .hypothesis
@@ -78,7 +85,8 @@ minio: $(CACHE)/bin/minio ## build the MinIO server, once (needs Go; 6 minutes)
 $(CACHE)/bin/minio:
 	@command -v go >/dev/null || { echo "Go is needed to build MinIO: install it, or put a minio on the PATH."; exit 1; }
 	@echo "Building MinIO, once: about 6 minutes …"
-	@GOBIN=$(CACHE)/bin go install github.com/minio/minio@$(MINIO_VERSION)
+	@mkdir -p $(@D) && new=$$(mktemp -d $(@D)/XXXXXX) && GOBIN=$$new go install github.com/minio/minio@$(MINIO_VERSION) \
+		&& mv $$new/minio $@ && rmdir $$new
 	@echo "It is in $(CACHE)/bin"
 
 .venv/.made: pyproject.toml uv.lock | python

@@ -26,6 +26,9 @@ class ImportFailed(Exception):
         self.what, self.where, self.todo = what, tuple(where), todo
         super().__init__("\n".join([what, *(f"  {case}" for case in where), *([todo] if todo else [])]))
 
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
 # %% ../../nbs/core/00_job.ipynb #3b1a3643
 def reason(
     error: BaseException,  # whatever Spark, Py4J or Python raised
