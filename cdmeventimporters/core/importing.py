@@ -216,6 +216,7 @@ class _Attempt:
 
     started: datetime
     again: bool = False  # import what the tables have seen already
+    dry_run: bool = False  # read and check only
     spark: SparkSession | None = None
     targets: list[_Target] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)  # of the tables that hold the job
@@ -288,6 +289,7 @@ def _import(
     "Put the rows of the job into its tables, unless it is remembered that they are there."
     attempt.targets = _targets(read_job(job_info), metadata, tables)
     quarantine, attempt.again = _quarantines(metadata), bool(metadata.get("again"))
+    attempt.dry_run = bool(metadata.get("dry_run"))
     spark = attempt.spark = get_spark()
     held.enter_context(session_of_ones_own(spark))
     if not attempt.again and all(was_just_applied(spark, t.name, t.witness) for t in attempt.targets):
@@ -295,12 +297,22 @@ def _import(
     else:
         _import_targets(spark, attempt, held, quarantine)
 
+# %% ../../nbs/core/07_importing.ipynb #c1c75bdc
+def _found(target: _Target, checked: _Checked | None, started: datetime) -> Entry:
+    "What a dry run says of a table: how many rows were read, unless it is known to hold them."
+    if not checked:
+        return target.entry(started)
+    return target.entry(started, status="checked", rows_read=checked.counted.rows, rows_rejected=checked.counted.bad)
+
 # %% ../../nbs/core/07_importing.ipynb #3c2cb4dd
 def _import_targets(spark: SparkSession, attempt: _Attempt, held: ExitStack, quarantine: bool) -> None:
     "Check all tables of the job, then write them."
     types = {t.name: check_table(spark, t.name, t.table.all_columns) for t in attempt.targets}
     with meanwhile_looking_at(spark, types):
         checked = [_check_unless_applied(spark, t, quarantine, attempt.again) for t in attempt.targets]
+    if attempt.dry_run:
+        attempt.entries = [_found(t, rows, attempt.started) for t, rows in zip(attempt.targets, checked, strict=True)]
+        return
     attempt.locks = held.enter_context(_locks(spark, attempt.targets, checked))
     for target, rows in zip(attempt.targets, checked, strict=True):
         attempt.writing = target.name if rows else None
@@ -334,7 +346,7 @@ def _record_import(attempt: _Attempt) -> None:
 
 # %% ../../nbs/core/07_importing.ipynb #5cd4dea2
 def _record_failure(failed: ImportFailed, job_info: Mapping, attempt: _Attempt) -> ImportFailed:
-    "Write a failure to the log, if there is a session; the error, which says so if that fails."
+    "Write a failure to the log, if there is a session and this is no dry run; the error, which says so if that fails."
     held = {e.table for e in attempt.entries}
     info = json.dumps(job_info, default=str)
     entries = [
@@ -343,7 +355,7 @@ def _record_failure(failed: ImportFailed, job_info: Mapping, attempt: _Attempt) 
         if t.name not in held
     ]
     try:
-        if attempt.spark and entries:
+        if attempt.spark and entries and not attempt.dry_run:
             record(attempt.spark, attempt.entries + entries)
     except Exception as error:
         return ImportFailed(

@@ -1,0 +1,397 @@
+"""What an operator does: run, replay, withdraw, maintain, read the log; and what is said of a mistake."""
+
+import itertools
+import json
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import StringIO
+
+import pytest
+from conftest import IMAGE, NEW, OLD, ROWS, SAMPLES, report
+from rich.console import Console
+from typer.testing import CliRunner
+
+from cdmeventimporters.core.lock import _numbers, remembers
+from cdmeventimporters.dev.cli import app
+from cdmeventimporters.dev.java import NotReady
+from cdmeventimporters.dev.log import import_log, show_log
+from cdmeventimporters.dev.maintain import maintain
+from cdmeventimporters.dev.replay import (
+    as_job_info,
+    ask_cts,
+    failed_jobs,
+    job_info,
+    read_documents,
+    replay,
+    summary,
+)
+from cdmeventimporters.dev.run import output_names, rows_table, run_files, show_rows
+
+pytestmark = pytest.mark.once
+_users = itertools.count()
+TOKEN = "t0p-s3cret"
+
+
+class Cts(ThreadingHTTPServer):
+    """A CTS that knows some jobs, tells them to one token, and remembers what it was asked."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.jobs, self.asked, self.elsewhere = {}, [], None
+
+    @property
+    def url(self):
+        """Its address."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def document(self, info) -> dict:
+        """Let it know a job; the document of it."""
+        known = {k: info[k] for k in ("id", "outputs", "input_file_count", "output_file_count")}
+        image = {"name": info["image"], "digest": info["image_digest"], "tag": "1.0.2", "registered_by": "kim"}
+        times = [{"state": s, "time": t} for s, t in [("created", "2025-01-01T00:00:00Z"), ("complete", "2025-01-01T00:00:00Z"), ("complete", str(info["completion_time"]))]]  # fmt: skip
+        user = info["namespace_prefix"].removeprefix("u_").removesuffix("__")
+        known |= {"state": "complete", "user": user, "image": image, "transition_times": times, "job_input": {}}
+        return self.jobs.setdefault(info["id"], known)
+
+
+class Answer(BaseHTTPRequestHandler):
+    """What it answers."""
+
+    def do_GET(self):
+        cts, job = self.server, self.server.jobs.get(self.path.rsplit("/", 1)[1])
+        cts.asked.append((self.path, self.headers["Authorization"]))
+        if cts.elsewhere:
+            self.send_response(302)
+            self.send_header("Location", cts.elsewhere + self.path)
+        else:
+            allowed = self.headers["Authorization"] == f"Bearer {TOKEN}" and not (
+                self.path.startswith("/admin") and job and job["user"] == "not an admin"
+            )
+            self.send_response(403 if not allowed else 200 if job else 404)
+        self.end_headers()
+        self.wfile.write(json.dumps(job).encode())
+
+    def log_message(self, *args):
+        """Say nothing."""
+
+
+@contextmanager
+def serving():
+    """A CTS that answers."""
+    cts = Cts()
+    threading.Thread(target=cts.serve_forever, daemon=True).start()
+    yield cts
+    cts.shutdown()
+    cts.server_close()
+
+
+@pytest.fixture
+def cts(monkeypatch):
+    """A CTS that the environment names."""
+    with serving() as cts:
+        monkeypatch.setenv("CDM_CTS_URL", cts.url)
+        monkeypatch.setenv("CDM_CTS_TOKEN", TOKEN)
+        yield cts
+
+
+class Operator:
+    """An operator with a user's namespace, as CSEP's importers write it: `u_opN__autoimport`."""
+
+    def __init__(self, lake):
+        self.lake, self.user = lake, f"op{next(_users)}"
+        self.namespace = f"u_{self.user}__autoimport"
+        self.table = f"{self.namespace}.checkm2"
+
+    def job(self, text, day=1, image=IMAGE) -> dict:
+        """A job that completed on that day."""
+        at = datetime(2025, 4, day, tzinfo=UTC)
+        return self.lake.job(image, {"quality_report.tsv": text}, user=self.user, completion_time=at)
+
+    def replay(self, document, **how):
+        """What became of a job."""
+        return replay(self.lake.get_spark, document, **how)
+
+    def rows(self) -> list[tuple]:
+        """What the table holds."""
+        rows = self.lake.get_spark().table(self.table).select("Name", "cts_job_id").collect()
+        return sorted(tuple(row) for row in rows)
+
+    def commits(self, name="checkm2"):
+        """How often a table was written to."""
+        log = f"users-sql-warehouse/{self.lake.user}/{self.namespace}.db/{name}/_delta_log/"
+        found = self.lake.s3.client().list_objects_v2(Bucket=self.lake.bucket, Prefix=log)["Contents"]
+        return sum(file["Key"].endswith(".json") for file in found)
+
+
+@pytest.fixture
+def operator(lake):
+    """A user's namespace that no other test has."""
+    return Operator(lake)
+
+
+def shown(*what, width=200) -> str:
+    """What a terminal of this width shows."""
+    console = Console(file=StringIO(), width=width)
+    for one in what:
+        console.print(one)
+    return console.file.getvalue()
+
+
+def said(*arguments) -> tuple[int, str]:
+    """How a command ended, and what it said."""
+    ran = CliRunner().invoke(app, [str(x) for x in arguments])
+    assert "Traceback" not in ran.output
+    return ran.exit_code, ran.output
+
+
+# run
+
+
+def test_files_of_one_name_keep_the_folders_that_tell_them_apart(tmp_path):
+    paths = [tmp_path / x for x in ("a/out/report.tsv", "b/out/report.tsv", "b/log.txt")]
+    assert output_names(paths) == {"a/out/report.tsv": paths[0], "b/out/report.tsv": paths[1], "b/log.txt": paths[2]}
+    assert output_names([paths[0], tmp_path / "b/../a/out/report.tsv"]) == {"report.tsv": paths[0]}
+
+
+def test_run_imports_local_files_and_shows_the_rows(lake):
+    steps, console = [], Console(file=StringIO(), width=100)
+    imported = run_files(
+        lake, "checkm2", [SAMPLES / v / "quality_report.tsv" for v in ("1.0.1", "1.0.2")], steps.append
+    )
+    assert steps == ["starting Spark", "importing 2 files", "reading the table"]
+    for name, rows in imported.items():
+        show_rows(console, name, rows)
+    text = console.file.getvalue()
+    assert text.startswith("autoimport.checkm2: 7 rows")
+    assert "Completeness" in text
+    assert "20231107" in text
+    assert "cts_job_id" not in text
+    assert "_rescued_data" not in text
+
+
+def test_a_name_in_a_table_is_no_markup():
+    from pyspark.sql import Row
+
+    assert "[red]bin[/] [1]" in shown(rows_table([Row(Name="[red]bin[/] [1]")], 80))
+
+
+def test_what_run_says_of_mistakes(tmp_path):
+    assert said("run", "checkm3", SAMPLES / "1.0.2/quality_report.tsv") == (
+        1,
+        "No importer is called checkm3; there are checkm2, gtdbtk, kofamscan, mmseqs2, seqkit.\n",
+    )
+    code, text = said("run", "checkm2", tmp_path / "nothing.tsv")
+    assert (code, "does not exist" in text) == (2, True)
+
+
+# documents
+
+
+def test_documents_come_alone_in_lists_or_one_after_the_other(tmp_path):
+    file = tmp_path / "x.json"
+    for text, ids in [
+        ('{"id": 1}', [1]),
+        ('\ufeff[{"id": 1}, {"id": 2}]', [1, 2]),
+        ('{"id": 1}\n{"id": 2}\r\n\n [{"id": 3}]\n', [1, 2, 3]),
+    ]:
+        file.write_text(text, encoding="utf-8")
+        assert [x["id"] for x in read_documents(file)] == ids
+    for text, message in [
+        ("{'id': 1}", f"{file} cannot be read as JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ("", f"{file} must hold job documents, dead letters or job_info, each a JSON object."),
+        ("[1]", f"{file} must hold job documents, dead letters or job_info, each a JSON object."),
+    ]:  # fmt: skip
+        file.write_text(text)
+        assert said("replay", file) == (1, message + "\n")
+
+
+def test_a_job_document_becomes_what_csep_hands_over(cts):
+    info = {"id": "j1", "outputs": [{"file": "b/k", "crc64nvme": None}], "namespace_prefix": "u_kim__", "image": IMAGE,
+            "image_digest": "sha256:ab", "input_file_count": 1, "output_file_count": 1, "completion_time": "2025-04-01T00:00:00Z"}  # fmt: skip
+    document = cts.document(info)
+    assert job_info(document) == info
+    assert as_job_info({"job_id": "j1", "state": "complete", "error_dlq": "…"}) == info
+    assert as_job_info(info | {"more": 1}) == info | {"more": 1}
+    assert cts.asked == [("/admin/jobs/j1", f"Bearer {TOKEN}")]
+
+
+def test_who_is_no_administrator_asks_for_jobs_of_his_own(cts):
+    cts.jobs["j1"] = {"user": "not an admin"}
+    assert ask_cts("j1") == {"user": "not an admin"}
+    assert [path for path, _ in cts.asked] == ["/admin/jobs/j1", "/jobs/j1"]
+
+
+def refusal(job_id="j 1/x"):
+    """What a replay says of a dead letter."""
+    return replay(None, {"job_id": job_id}).error
+
+
+def test_what_is_said_if_the_cts_does_not_tell(cts, monkeypatch):
+    assert refusal() == "The CTS did not tell what CTS job j 1/x is: it answered 404."
+    assert cts.asked[-1][0] == "/admin/jobs/j%201%2Fx"
+    monkeypatch.setenv("CDM_CTS_TOKEN", "another")
+    assert (
+        refusal() == "The CTS did not tell what CTS job j 1/x is: it answered 403, so it does not accept CDM_CTS_TOKEN."
+    )
+    unset = "Only the CTS can tell what CTS job j 1/x is, and it cannot be asked.\nSet CDM_CTS_URL to its address (https://…) and CDM_CTS_TOKEN to a token of it."
+    monkeypatch.setenv("CDM_CTS_TOKEN", f"{TOKEN}\nand more")
+    assert refusal() == unset
+    monkeypatch.setenv("CDM_CTS_TOKEN", TOKEN)
+    monkeypatch.setenv("CDM_CTS_URL", "file:///etc/passwd")
+    assert refusal() == unset
+    monkeypatch.setenv("CDM_CTS_URL", "http://127.0.0.1:9")
+    assert (
+        refusal() == "The CTS did not tell what CTS job j 1/x is: it cannot be reached: [Errno 111] Connection refused."
+    )
+
+
+def test_the_token_does_not_follow_a_redirection(cts):
+    with serving() as other:
+        cts.elsewhere = other.url
+        assert "it answered 403" in refusal("j1")
+        assert [token for _, token in other.asked] == [None, None]
+
+
+# replay
+
+
+def test_failed_jobs_are_replayed_until_they_are_imported(operator, cts):
+    spark, key = operator.lake.get_spark(), f"lost/{operator.user}/quality_report.tsv"
+    lost = operator.job(NEW)
+    lost["outputs"] = [{"file": f"{operator.lake.bucket}/{key}", "crc64nvme": None}]
+    good = operator.job(OLD, day=2)
+    assert [operator.replay(x).status for x in (lost, good)] == ["failed", "imported"]
+    [failed] = failed_jobs(spark, operator.namespace)
+    assert failed == lost | {"completion_time": str(lost["completion_time"])}
+
+    operator.lake.put(key, NEW)
+    logged, commits = operator.commits("import_log"), operator.commits()
+    tried = operator.replay(failed, dry_run=True)
+    assert (tried.job, tried.importer, tried.table, tried.status, tried.rows) == (
+        lost["id"], "checkm2", operator.table, "checked", "4 read",
+    )  # fmt: skip
+    assert operator.replay(good, dry_run=True).status == "applied"
+    assert operator.replay(good, dry_run=True, again=True).rows == "3 read"
+    assert (operator.commits("import_log"), operator.commits()) == (logged, commits)
+    done = operator.replay(cts.document(lost))
+    assert (done.status, done.rows) == ("imported", "4 read, 4 new")
+    assert failed_jobs(spark, operator.namespace) == []
+    assert operator.replay(failed).status == "applied"
+
+
+def test_a_dry_run_that_fails_says_why_and_writes_nothing(operator):
+    tried = operator.replay(operator.job(report(Completeness="150")), dry_run=True)
+    assert tried.status == "failed"
+    assert "No table was changed. 1 of 1 rows is bad:" in tried.error
+    assert not operator.lake.get_spark().catalog.databaseExists(operator.namespace)
+
+
+def test_what_is_said_of_jobs_that_cannot_be_replayed(operator, cts):
+    job = operator.job(NEW)
+    assert [operator.replay(x).error for x in (
+        job | {"image": "example.org/blast"}, cts.document(job) | {"state": "error"}, {"name": "x"},
+    )] == [
+        "No importer is for the image example.org/blast.\n`cdm-importers list` shows the images that have one.",
+        f"CTS job {job['id']} is in state error; only what is complete is imported.",
+        "This is none of a job document of the CTS, a dead letter and job_info: it has name.",
+    ]  # fmt: skip
+    text = shown(summary([operator.replay(job | {"image": "[x]"})]))
+    assert all(x in text for x in ("job", "importer", "table", "status", "rows", "error", job["id"], "[x]", "failed"))
+
+
+def test_a_wrong_job_is_withdrawn(operator, cts):
+    spark = operator.lake.get_spark()
+    first, wrong = (
+        operator.job(NEW),
+        operator.job(report(ROWS[0].replace("97.31", "12"), ROWS[1].replace("002", "x")), day=2),
+    )
+    assert [operator.replay(x).status for x in (first, wrong)] == ["imported"] * 2
+    assert {job for _, job in operator.rows()} == {first["id"], wrong["id"]}
+    for job in (first, wrong):
+        cts.document(job)
+
+    maintain(spark, operator.table, f"DELETE FROM {operator.table} WHERE cts_job_id = '{wrong['id']}'")
+    assert len(operator.rows()) == 3
+    letter = {"job_id": first["id"]}
+    assert operator.replay(letter).status == "applied"
+    assert operator.replay(letter, again=True).rows == "4 read, 1 new, 3 unchanged"
+    assert operator.replay({"job_id": wrong["id"]}).status == "applied"
+    assert {job for _, job in operator.rows()} == {first["id"]}
+    assert len(operator.rows()) == 4
+
+
+# sql
+
+
+def test_maintenance_runs_under_the_lock_and_gives_it_back(operator):
+    spark, table = operator.lake.get_spark(), operator.table
+    operator.replay(operator.job(NEW))
+    before = remembers(spark, table)
+    [done] = maintain(spark, table, f"DELETE FROM `{operator.namespace}`.CheckM2 WHERE Name LIKE 'lakeA%'")
+    assert done.num_affected_rows == 3
+    with pytest.raises(NotReady) as failed:
+        maintain(spark, table, f"DELETE FROM {table} WHERE Nmae = 1")
+    assert str(failed.value).startswith(
+        f"The statement failed, and the lock of {table} was given back: AnalysisException: [UNRESOLVED_COLUMN"
+    )
+    assert "JVM" not in str(failed.value)
+    assert len(before) == 1
+    assert remembers(spark, table) == before
+    held = maintain(
+        spark, table, f"SELECT text FROM {table}_lock_{_numbers(spark, table)[-1] + 1} WHERE '{table}' <> ''"
+    )
+    assert held[0].text.startswith("SELECT by an operator on ")
+
+
+def test_what_sql_says_of_mistakes(lake):
+    spark = lake.get_spark()
+    for table, statement, message in [
+        ("checkm2", "VACUUM checkm2", "The table to lock is checkm2; expected namespace.table."),
+        ("ns.checkm2", "VACUUM ns.checkm2_rejected", "The statement does not name ns.checkm2, whose lock it would run under: VACUUM ns.checkm2_rejected"),
+        ("ns.checkm2", "VACUUM ns.checkm2", "There is no table ns.checkm2."),
+    ]:  # fmt: skip
+        with pytest.raises(NotReady) as refused:
+            maintain(spark, table, statement)
+        assert str(refused.value) == message
+
+
+# log
+
+
+def test_the_log_shows_failures_first_and_open_ones_only_if_asked(operator):
+    spark = operator.lake.get_spark()
+    broken, good = operator.job(report(Completeness="150")), operator.job(NEW, day=2)
+    for job in (broken, good):
+        operator.replay(job)
+    log, console = import_log(spark, operator.namespace), Console(file=StringIO(), width=200)
+    show_log(console, log)
+    text = console.file.getvalue()
+    assert text.index("Failed, and not imported since") < text.index(broken["id"]) < text.index(good["id"])
+    assert "'150' is not between 0 and 100" in text
+    console.file = StringIO()
+    show_log(console, log, failed=True)
+    assert good["id"] not in console.file.getvalue()
+    with pytest.raises(NotReady) as refused:
+        import_log(spark, "u_nobody__autoimport")
+    assert str(refused.value) == "There is no import log in u_nobody__autoimport: nothing was imported there."
+
+
+# the command line
+
+
+def test_which_spark_is_meant_must_be_named(monkeypatch, tmp_path):
+    for name in ("SPARK_REMOTE", "SPARK_CONF_DIR", "SPARK_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CDM_LAKE", str(tmp_path))
+    message = "No Spark is named: set SPARK_REMOTE to a Spark Connect server, or SPARK_CONF_DIR or SPARK_HOME to where spark-defaults.conf is; or start a lake with `make lake`, and set CDM_LAKE if it is not this project's.\n"
+    for command in (["log"], ["replay", "--failed"], ["sql", "--lock", "a.b", "VACUUM a.b"]):
+        assert said(*command) == (1, message)
+
+
+def test_replay_wants_files_or_failed(tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    for arguments in ([], ["--failed", tmp_path / "x.json"]):
+        code, text = said("replay", *arguments)
+        assert (code, "give files, or --failed" in text) == (2, True)
