@@ -60,4 +60,4 @@ def test_an_importer_is_a_notebook_a_module_a_spec_and_samples_of_one_stem(spec)
     assert yaml.safe_load(spec.read_text())["py_module"] == f"cdmeventimporters.{stem}"
     assert (ROOT / f"nbs/importers/{stem}.ipynb").exists()
     assert (ROOT / f"cdmeventimporters/{stem}.py").exists()
-    assert [p for p in (ROOT / f"tests/data/{stem}").glob("*/*") if p.is_file()]
+    assert [p for p in (ROOT / f"tests/data/{stem}").glob("*/**/*") if p.is_file()]
