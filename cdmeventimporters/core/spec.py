@@ -83,11 +83,9 @@ class Layout:
     "How the lines of a file are laid out; raises `ValueError` when it is declared wrongly."
 
     header: str | None = ""  # how the header line begins; None if there is none
-    fields: (
-        tuple[str, ...] | Mapping[str, str]
-    ) = ()  # the columns' names as the tool spells them, where the header line does not give them; of a record, {name: regular expression with a group}
+    fields: tuple[str, ...] | Mapping[str, str] = ()  # names, as the tool spells them, where no header line gives them
     record: tuple[str, str] | None = None  # (how the first line begins, how the last does), where a row takes several
-    patterns: tuple[str, ...] = field(default=(), init=False)  # what finds the fields of a record
+    patterns: tuple[str, ...] = field(default=(), init=False)  # of a record: fields={name: pattern with a group}
     comment: str | None = None  # how lines begin that are neither header nor row
     separator: str = "\t"  # a regular expression: tabs, or blanks that align the fields
     quoted: bool = False  # a field may stand in double quotes, those in it doubled
@@ -95,9 +93,7 @@ class Layout:
     ragged: bool = False  # the last fields of a row may be missing
     trailing: bool = False  # a separator may stand behind the last field
     only: tuple[str, str] | None = None  # (field, regular expression): rows whose field does not match it are left out
-    by: str | None = (
-        None  # what writes it, for whoever has a file with another layout: a command or an option of the tool
-    )
+    by: str | None = None  # what command or option of the tool writes it, for whoever has a file that it did not
 
     def __post_init__(self):
         object.__setattr__(self, "patterns", tuple(self.fields.values()) if isinstance(self.fields, Mapping) else ())
@@ -106,16 +102,7 @@ class Layout:
             raise ValueError(f"Layout: {mistake}")
 
     def __str__(self):
-        return self._form() + (f", as by {self.by}" if self.by else "")
-
-    def _form(self) -> str:
-        "How the first line is told."
-        if self.record:
-            return f"records that begin with {self.record[0]!r}"
-        if self.header is None:
-            names = [*self.fields[:3], "…"] if len(self.fields) > 4 else self.fields
-            return f"{len(self.fields)} fields without a header line ({', '.join(names)})"
-        return f"a header line that begins with {self.header!r}" if self.header else "a header line"
+        return _form(self) + (f", as by {self.by}" if self.by else "")
 
     @property
     def aligned(self) -> bool:
@@ -128,9 +115,8 @@ class Layout:
         most: int = 0,  # number of fields, where it is known: if they are aligned, the last one takes what is left
     ) -> list[str]:
         "The fields of a line."
-        line = line.lstrip("\ufeff")
         line = re.sub(rf"(?:{self.separator})\Z", "", line) if self.trailing else line
-        fields = re.split(self.separator, line, maxsplit=max(0, most - 1) if self.aligned else 0)
+        fields = re.split(self.separator, line.lstrip("\ufeff"), maxsplit=max(0, most - 1) if self.aligned else 0)
         return [_unquoted(field) for field in fields] if self.quoted else fields
 
     def begins(self, line: str) -> bool:
@@ -139,9 +125,18 @@ class Layout:
 
     def is_comment(self, line: str) -> bool:
         "Whether a line is neither header nor row."
-        return (
-            bool(self.comment) and line.startswith(self.comment) and not (self.header and line.startswith(self.header))
-        )
+        is_header = bool(self.header) and line.startswith(self.header)
+        return bool(self.comment) and line.startswith(self.comment) and not is_header
+
+# %% ../../nbs/core/01_spec.ipynb #cc4966f5
+def _form(layout: Layout) -> str:
+    "By what a file of this layout is known."
+    if layout.record:
+        return f"records that begin with {layout.record[0]!r}"
+    if layout.header is None:
+        names = [*layout.fields[:3], "…"] if len(layout.fields) > 4 else layout.fields
+        return f"{len(layout.fields)} fields without a header line ({', '.join(names)})"
+    return f"a header line that begins with {layout.header!r}" if layout.header else "a header line"
 
 # %% ../../nbs/core/01_spec.ipynb #5cf5828e
 def _unquoted(field: str) -> str:
