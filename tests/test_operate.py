@@ -388,6 +388,10 @@ def test_which_spark_is_meant_must_be_named(monkeypatch, tmp_path):
     message = "No Spark is named: set SPARK_REMOTE to a Spark Connect server, or SPARK_CONF_DIR or SPARK_HOME to where spark-defaults.conf is; or start a lake with `make lake`, and set CDM_LAKE if it is not this project's.\n"
     for command in (["log"], ["replay", "--failed"], ["sql", "--lock", "a.b", "VACUUM a.b"]):
         assert said(*command) == (1, message)
+    monkeypatch.delenv("CDM_LAKE")
+    monkeypatch.setenv("SPARK_REMOTE", "sc://127.0.0.1:9/;token=s3cret")
+    message = "SPARK_REMOTE names a Spark Connect server that does not answer, at 127.0.0.1: [Errno 111] Connection refused.\n"
+    assert said("log") == (1, message)
 
 
 def test_replay_wants_files_or_failed(tmp_path):

@@ -25,7 +25,7 @@ app = typer.Typer(
 def _commands() -> None:
     "The commands of `cdm-importers`."
 
-# %% ../../nbs/dev/13_cli.ipynb #3912be08
+# %% ../../nbs/dev/13_cli.ipynb #4b920ab0
 @contextmanager
 def _plainly():
     "Within, what is nobody's mistake in the code ends the command with its message."
@@ -38,12 +38,14 @@ def _plainly():
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
 
-# %% ../../nbs/dev/13_cli.ipynb #691c5f1c
+# %% ../../nbs/dev/13_cli.ipynb #9ccf7b17
 @app.command()
 def run(
     tool: Annotated[str, typer.Argument(help="The importer, e.g. checkm2.")],
     files: Annotated[list[Path], typer.Argument(help="Output files of the tool.", exists=True, dir_okay=False)],
-    keep: Annotated[Path | None, typer.Option(help="A folder in which the lake stays, for queries.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="A folder in which the lake stays, for queries.", file_okay=False)
+    ] = None,
 ) -> None:
     "Import local files into a lake made for them, and show the tables."
     with _plainly():
@@ -60,7 +62,7 @@ def run(
         if keep:
             console.print(how_to_open(keep, tool), markup=False, highlight=False)
 
-# %% ../../nbs/dev/13_cli.ipynb #585c0c15
+# %% ../../nbs/dev/13_cli.ipynb #ec99e88f
 @app.command()
 def replay(
     files: Annotated[
@@ -97,7 +99,7 @@ def replay(
         console.print(work.summary(done, "Nothing was written" if dry_run else "") if done else "No job has failed.")
         raise typer.Exit(any(x.status == "failed" for x in done))
 
-# %% ../../nbs/dev/13_cli.ipynb #20ffc7d1
+# %% ../../nbs/dev/13_cli.ipynb #603a92c7
 @app.command()
 def sql(
     statement: Annotated[str, typer.Argument(help="DELETE, RESTORE, OPTIMIZE, VACUUM …, with the table's full name.")],
@@ -116,7 +118,7 @@ def sql(
             rows = maintain(named_spark(), lock, statement)
         console.print(rows_table(rows, console.width) if rows else "Done; the statement returned nothing.")
 
-# %% ../../nbs/dev/13_cli.ipynb #a6ed81cf
+# %% ../../nbs/dev/13_cli.ipynb #46c44e49
 @app.command()
 def log(
     namespace: Annotated[str | None, typer.Option(help="Only of this one, e.g. u_kim__autoimport.")] = None,

@@ -5,11 +5,9 @@
 # %% auto #0
 __all__ = ['import_log', 'show_log', 'plot_log']
 
-# %% ../../nbs/dev/12_log.ipynb #970ebf29
+# %% ../../nbs/dev/12_log.ipynb #6c298e87
 from functools import reduce
 
-from matplotlib.axes import Axes
-from pandas import DataFrame as Frame
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from rich.console import Console
@@ -17,7 +15,7 @@ from rich.console import Console
 from .java import NotReady
 from .run import rows_table
 
-# %% ../../nbs/dev/12_log.ipynb #674cd989
+# %% ../../nbs/dev/12_log.ipynb #f7315693
 def import_log(
     spark: SparkSession,
     namespace: str | None = None,  # with prefix; every one that has a log, if none
@@ -31,7 +29,7 @@ def import_log(
     attempts = Window.partitionBy("cts_job_id", "table").orderBy(F.desc("finished"), F.desc("started"))
     return rows.withColumn("last", F.row_number().over(attempts) == 1)
 
-# %% ../../nbs/dev/12_log.ipynb #0d8f8e09
+# %% ../../nbs/dev/12_log.ipynb #5fc70b02
 _FAILED = ("finished", "cts_job_id", "error")
 _NUMBERS = ("rows_read", "rows_inserted", "rows_updated", "rows_unchanged", "rows_rejected")
 _DONE = ("finished", "cts_job_id", "table", "status", *_NUMBERS)
@@ -59,11 +57,11 @@ def show_log(
         if found:
             console.print(rows_table(found, console.width))
 
-# %% ../../nbs/dev/12_log.ipynb #51aceb4e
+# %% ../../nbs/dev/12_log.ipynb #8039b752
 def plot_log(
-    log: Frame,  # `import_log(…).toPandas()`
-    axes: Axes,
-) -> Axes:
+    log,  # of pandas: `import_log(…).toPandas()`
+    axes,  # of matplotlib
+):  # the axes
     "Plot imports over time, with a line for each table, and failures marked."
     for status, look in {
         "imported": dict(marker="o", color="tab:blue"),

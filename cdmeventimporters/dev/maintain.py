@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['maintain']
 
-# %% ../../nbs/dev/11_maintain.ipynb #38a3624e
+# %% ../../nbs/dev/11_maintain.ipynb #c7b055ff
 import re
 
 from pyspark.sql import Row, SparkSession
@@ -15,7 +15,7 @@ from ..core.lock import locked
 from ..core.write import session_of_ones_own
 from .java import NotReady
 
-# %% ../../nbs/dev/11_maintain.ipynb #2beb9dc1
+# %% ../../nbs/dev/11_maintain.ipynb #bb11ab3d
 def _check(spark: SparkSession, table: str, statement: str) -> None:
     "Raise `NotReady` if there is no such table, or the statement is not about it."
     if not re.fullmatch(r"\w+\.\w+", table, re.ASCII):
@@ -25,7 +25,7 @@ def _check(spark: SparkSession, table: str, statement: str) -> None:
     if not spark.catalog.tableExists(table):
         raise NotReady(f"There is no table {table}.")
 
-# %% ../../nbs/dev/11_maintain.ipynb #96c1c1d7
+# %% ../../nbs/dev/11_maintain.ipynb #f9fb78d1
 def maintain(
     spark: SparkSession,
     table: str,  # full name

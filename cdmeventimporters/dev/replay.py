@@ -5,18 +5,19 @@
 # %% auto #0
 __all__ = ['read_documents', 'job_info', 'ask_cts', 'as_job_info', 'failed_jobs', 'Replayed', 'replay', 'summary', 'named_spark']
 
-# %% ../../nbs/dev/10_replay.ipynb #eb456cf6
+# %% ../../nbs/dev/10_replay.ipynb #3179a046
 import importlib
 import json
 import os
 import re
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from urllib.request import Request, urlopen
 
 from pyspark.sql import SparkSession
@@ -32,7 +33,7 @@ from .log import import_log
 from .run import CLUSTER, tables_of
 from .warm import _is_up, attach, lake_home
 
-# %% ../../nbs/dev/10_replay.ipynb #63ca0755
+# %% ../../nbs/dev/10_replay.ipynb #c90b1892
 _BLANKS = re.compile(r"\s*")
 
 
@@ -51,7 +52,7 @@ def read_documents(file: Path) -> list[dict]:
         raise NotReady(f"{file} must hold job documents, dead letters or job_info, each a JSON object.")
     return found
 
-# %% ../../nbs/dev/10_replay.ipynb #cb0a0994
+# %% ../../nbs/dev/10_replay.ipynb #11727737
 def job_info(
     job: Mapping,  # as the CTS documents it
 ) -> dict:
@@ -69,7 +70,7 @@ def job_info(
     except TypeError as e:
         raise ImportFailed(f"This is no job document of the CTS: {e}.") from None
 
-# %% ../../nbs/dev/10_replay.ipynb #b9c185b4
+# %% ../../nbs/dev/10_replay.ipynb #a6ad4498
 def ask_cts(job_id: str) -> dict:
     "The job's document, from the CTS that the environment names; raises `ImportFailed` if it cannot be had."
     url, token = (os.environ.get(name, "").strip() for name in ("CDM_CTS_URL", "CDM_CTS_TOKEN"))
@@ -93,7 +94,7 @@ def ask_cts(job_id: str) -> dict:
             break
     raise ImportFailed(f"The CTS did not tell what CTS job {job_id} is: {said}.")
 
-# %% ../../nbs/dev/10_replay.ipynb #faf8b3be
+# %% ../../nbs/dev/10_replay.ipynb #28056c6f
 def _get(url: str, token: str) -> dict:
     "The JSON at `url`."
     request = Request(url)
@@ -101,7 +102,7 @@ def _get(url: str, token: str) -> dict:
     with urlopen(request, timeout=30) as answer:
         return json.load(answer)
 
-# %% ../../nbs/dev/10_replay.ipynb #6cb1cf57
+# %% ../../nbs/dev/10_replay.ipynb #4cc56375
 def as_job_info(
     document: Mapping,  # a job document of the CTS, a dead letter, or what CSEP handed over
 ) -> dict:
@@ -116,7 +117,7 @@ def as_job_info(
         f"This is none of a job document of the CTS, a dead letter and job_info: it has {', '.join(document) or 'nothing'}."
     )
 
-# %% ../../nbs/dev/10_replay.ipynb #514c85cf
+# %% ../../nbs/dev/10_replay.ipynb #34867b15
 def failed_jobs(
     spark: SparkSession,
     namespace: str | None = None,  # with prefix; every one that has a log, if none
@@ -125,7 +126,7 @@ def failed_jobs(
     failed = import_log(spark, namespace).where("last AND status = 'failed'").orderBy("cts_completion_time")
     return list({row.cts_job_id: json.loads(row.job_info) for row in failed.collect()}.values())
 
-# %% ../../nbs/dev/10_replay.ipynb #f61c4d14
+# %% ../../nbs/dev/10_replay.ipynb #c077b46c
 @dataclass
 class Replayed:
     "What became of a job that was replayed."
@@ -137,7 +138,7 @@ class Replayed:
     rows: str = ""  # what became of its rows
     error: str = ""
 
-# %% ../../nbs/dev/10_replay.ipynb #7eb6a100
+# %% ../../nbs/dev/10_replay.ipynb #f1b8a5a1
 _WORDS = {"rows_inserted": "new", "rows_updated": "updated", "rows_unchanged": "unchanged", "rows_rejected": "rejected"}
 
 
@@ -148,7 +149,7 @@ def _rows(entry: Entry) -> str:
     did = [f"{n:,} {word}" for name, word in _WORDS.items() if (n := getattr(entry, name))]
     return ", ".join([f"{entry.rows_read:,} read", *did])
 
-# %% ../../nbs/dev/10_replay.ipynb #c840e0ee
+# %% ../../nbs/dev/10_replay.ipynb #6fe92699
 def _importer(image) -> Importer:
     "The importer for an image; raises `ImportFailed` if there is none."
     if (found := load_importers().get(str(image))) is None:
@@ -168,7 +169,7 @@ def _import(done: Replayed, get_spark: Callable, document: Mapping, words: dict)
     done.table, done.rows = ("\n".join(x) for x in zip(*((e.table, _rows(e)) for e in entries), strict=True))
     done.status = "applied" if all(e.rows_read is None for e in entries) else entries[-1].status
 
-# %% ../../nbs/dev/10_replay.ipynb #eb4dce4a
+# %% ../../nbs/dev/10_replay.ipynb #1300aaa6
 def replay(
     get_spark: Callable[..., SparkSession],
     document: Mapping,  # a job document of the CTS, a dead letter, or what CSEP handed over
@@ -183,7 +184,7 @@ def replay(
         done.status, done.error = "failed", str(error)
     return done
 
-# %% ../../nbs/dev/10_replay.ipynb #fd9aa638
+# %% ../../nbs/dev/10_replay.ipynb #f549f21e
 def summary(
     replayed: Iterable[Replayed],
     title: str = "",
@@ -203,12 +204,9 @@ def summary(
         )
     return table
 
-# %% ../../nbs/dev/10_replay.ipynb #7d14e545
-@cache
-def named_spark(*, executor_cores: int = 1) -> SparkSession:
-    "A session on the Spark that the environment names, as `get_spark` gives it; `NotReady` if it names none."
-    if not os.environ.get("CDM_LAKE") and any(os.environ.get(name) for name in CLUSTER):
-        return _cluster()
+# %% ../../nbs/dev/10_replay.ipynb #6d991d6c
+def _warm() -> SparkSession:
+    "A session on the warm lake; `NotReady` if there is none."
     if not _is_up(lake_home()):
         raise NotReady(
             "No Spark is named: set SPARK_REMOTE to a Spark Connect server, or SPARK_CONF_DIR or SPARK_HOME to where "
@@ -216,13 +214,26 @@ def named_spark(*, executor_cores: int = 1) -> SparkSession:
         )
     return attach().get_spark()
 
-# %% ../../nbs/dev/10_replay.ipynb #5fc1f426
+# %% ../../nbs/dev/10_replay.ipynb #02fae699
+def _knock(
+    remote: str,  # sc://host:port/;token=…
+) -> None:
+    "`NotReady` if no server listens there."
+    at = urlsplit(remote)
+    try:
+        socket.create_connection((at.hostname, at.port or 15002), timeout=10).close()
+    except (OSError, ValueError) as e:
+        raise NotReady(
+            f"SPARK_REMOTE names a Spark Connect server that does not answer, at {at.hostname}: {e}."
+        ) from None
+
+# %% ../../nbs/dev/10_replay.ipynb #1bacc2b7
 def _cluster() -> SparkSession:
     "A session on the cluster; `NotReady` if its tables would be gone with it."
-    remote = bool(os.environ.get("SPARK_REMOTE"))
-    builder = SparkSession.builder if remote else SparkSession.builder.config("spark.ui.showConsoleProgress", "false")
+    if remote := os.environ.get("SPARK_REMOTE"):
+        _knock(remote)
     try:
-        spark = builder.getOrCreate()
+        spark = SparkSession.builder.getOrCreate()
         catalog = spark.conf.get("spark.sql.catalogImplementation", "in-memory")
     except Exception as e:
         raise NotReady(f"The Spark that the environment names does not start: {reason(e)}") from None
@@ -230,4 +241,13 @@ def _cluster() -> SparkSession:
         raise NotReady(
             "This Spark keeps its catalog in memory: set spark.sql.catalogImplementation to hive in spark-defaults.conf."
         )
+    return spark
+
+# %% ../../nbs/dev/10_replay.ipynb #25f5aa5c
+@cache
+def named_spark(*, executor_cores: int = 1) -> SparkSession:
+    "A session on the Spark that the environment names, as `get_spark` gives it; `NotReady` if it names none."
+    is_cluster = not os.environ.get("CDM_LAKE") and any(os.environ.get(name) for name in CLUSTER)
+    spark = _cluster() if is_cluster else _warm()
+    spark.conf.set("spark.databricks.delta.snapshotPartitions", "1")
     return spark
