@@ -75,6 +75,7 @@ def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
         "then: make export && cdm-importers check ribo\n"
     )
     assert (project / "tests/data/ribo/2.0/ribo.tsv").read_text() == NEW
+    assert (project / "tests/data/ribo/1.4/ribo.tsv").read_text() == OLD.replace("lakeA.2", "lakeA.2_sample1")
     checked = run(project, "check", "ribo")
     assert (checked.returncode, checked.stderr) == (1, "")
     places, said = zip(*(line.split(": ", 1) for line in checked.stdout.splitlines()), strict=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Desk
-from reference import MustFail, _lines, form_of, parse
+from reference import _lines, form_of, parse
 
-from cdmeventimporters.core.spec import COMMA, CTS_JOB_ID, Table
+from cdmeventimporters.core.spec import CTS_JOB_ID, Table
 from cdmeventimporters.dev.catalog import load_importers
 
 DATA = ROOT / "tests/data"
@@ -60,36 +60,11 @@ class Case:
         """How often each table was written to."""
         return {name: self.desk.commits(name.split(".")[1]) for name in self.tables}
 
-    @property
-    def jobs(self) -> list[dict[str, bytes]]:
-        """All samples, in as few jobs as can be: versions that were run on the same input have two values for one key."""
-        jobs = []
-        for version in sorted({path.split("/")[0] for path in self.samples}):
-            files = {path: data for path, data in self.samples.items() if path.startswith(f"{version}/")}
-            job = next((job for job in jobs if self.agree(job | files)), None)
-            jobs.append(files) if job is None else job.update(files)
-        return jobs
-
-    def agree(self, files) -> bool:
-        """Whether these files can be one job's."""
-        try:
-            return all(self.parsed(files, table) is not None for table in self.tables.values())
-        except MustFail:
-            return False
-
-    def parsed(self, files, table: Table, folder: str = "b") -> list[dict]:
-        """What an independent reader finds in them for a table."""
-        meant = {f"{folder}/{path}": data for path, data in files.items() if Path(path).match(table.files)}
-        meant = {path: data for path, data in meant.items() if not any(Path(path).match(x) for x in table.exclude)}
-        return parse(meant, table, quarantine=False).rows
-
-    def rows(self, name: str, job: str | None = None) -> list[tuple]:
-        """The rows of a table, or of a job in it, in order, all but the lineage."""
+    def rows(self, name: str) -> list[tuple]:
+        """The rows of a table, in order, all but the lineage."""
         table = self.tables[name]
         columns = [c.name for c in table.tool_columns] + ["_rescued_data", "cts_output_file"]
-        found = self.desk.spark.table(self.desk.lake.prefix + name)
-        found = found.where(f"cts_job_id = '{job}'") if job else found
-        found = found.select(*columns).collect()
+        found = self.desk.spark.table(self.desk.lake.prefix + name).select(*columns).collect()
         return sorted(map(comparable, found))
 
     def of(self, table: Table, name: str | None = None) -> tuple[dict[str, bytes], str]:
@@ -108,31 +83,26 @@ def comparable(row) -> tuple:
 
 @pytest.fixture(scope="module", params=IMPORTERS.values(), ids=lambda importer: importer.name)
 def case(request, lake):
-    """An importer, all of whose samples were imported."""
+    """An importer, all of whose samples were imported in one job."""
     importer = request.param
     module = import_module(importer.py_module)
     declared = {x.name: x for x in vars(module).values() if isinstance(x, Table)}
     namespace = f"all_{importer.name}"
     case = Case(Desk(lake, namespace), importer.image, DATA / importer.name, {f"{namespace}.{name}": t for name, t in declared.items()})  # fmt: skip
-    case.landed = []  # (job, its files, its rows in each table when it had come)
-    for files in case.jobs:
-        case.first = case.good(files)
-        rows = {table: case.rows(table, case.first.job_info["id"]) for table in case.tables}
-        case.landed.append((case.first, files, rows))
+    case.first = case.good(case.samples)
     return case
 
 
 @pytest.mark.matrix
 def test_all_samples_land_as_an_independent_reader_reads_them(case):
+    folder = f"{case.desk.lake.bucket}/cts/output/{case.first.job_info['id']}"
     for name, table in case.tables.items():
+        files = {f"{folder}/{path}": data for path, data in case.samples.items() if Path(path).match(table.files)}
+        files = {path: data for path, data in files.items() if not any(Path(path).match(x) for x in table.exclude)}
         columns = [c.name for c in table.tool_columns] + ["_rescued_data", "cts_output_file"]
-        found = 0
-        for job, files, rows in case.landed:
-            folder = f"{case.desk.lake.bucket}/cts/output/{job.job_info['id']}"
-            expected = case.parsed(files, table, folder)
-            assert rows[name] == sorted(comparable(row[c] for c in columns) for row in expected)
-            found += len(expected)
-        assert found, "the samples hold no row"
+        expected = parse(files, table, quarantine=False).rows
+        assert case.rows(name) == sorted(comparable(row[c] for c in columns) for row in expected)
+        assert expected, "the samples hold no row"
 
 
 def test_a_redelivery_changes_nothing(case):
@@ -143,16 +113,15 @@ def test_a_redelivery_changes_nothing(case):
 
 def test_jobs_end_in_the_same_table_in_either_order(case):
     """A second job of the same files replaces the first, or stands beside it where the key holds the job."""
-    *older, newest = case.landed
-    second = case.good(newest[1])
+    second = case.good(case.samples)
     for name, table in case.tables.items():
         jobs = {
             r.cts_job_id for r in case.desk.spark.table(case.desk.lake.prefix + name).select("cts_job_id").collect()
         }
         beside = {case.first.job_info["id"]} if CTS_JOB_ID.name in table.key else set()
-        assert jobs - {job.job_info["id"] for job, *_ in older} == {second.job_info["id"], *beside}
+        assert jobs == {second.job_info["id"], *beside}
     before = {name: case.rows(name) for name in case.tables}
-    late = case.desk.lake.job(case.image, newest[1], completion_time="2020-01-01T00:00:00Z")
+    late = case.desk.lake.job(case.image, case.samples, completion_time="2020-01-01T00:00:00Z")
     assert case.desk.lake.deliver(late, meta=case.meta).error is None
     for name, table in case.tables.items():
         if CTS_JOB_ID.name not in table.key:
@@ -192,8 +161,7 @@ def test_one_bad_cell_is_refused(case):
         numbers = [c for c in table.written_columns if c.type not in ("string", "array<string>")]
         column = next(c for c in (*numbers, *table.written_columns) if place(c, form) is not None)
         number, row = form.rows[0]
-        gaps = {" +": "   ", " {2,}": "   ", COMMA: ","}
-        bad = gaps.get(form.layout.separator, form.layout.separator).join(
+        bad = form.layout.separator.replace(" +", "   ").replace(" {2,}", "   ").join(
             ("x" if numbers else "") if n == place(column, form) else cell for n, cell in enumerate(form.split(row))
         )  # fmt: skip
         said = case.bad(files | {path: files[path].replace(row.encode(), bad.encode(), 1)})

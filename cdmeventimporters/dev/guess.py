@@ -487,7 +487,7 @@ def guess_table(
     columns = [_column(field, x, versions, nulls) for field, x in zip(fields, names, strict=True)]
     rows = sum(len(sample.rows) for sample in samples)
     able = [c for c, field in zip(columns, fields, strict=True) if _could_be_key(c, field, rows)]
-    keys = find_keys(able, samples, together=True) or find_keys(able, samples, together=False)
+    keys = min((x for y in (True, False) if (x := find_keys(able, samples, y))), key=lambda x: len(x[0]), default=[])
     if not keys:
         raise Refused(
             f"{samples[0].file} has rows that agree in all that could be a key: texts and whole numbers that no row lacks."

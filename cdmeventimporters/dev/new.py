@@ -12,9 +12,10 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ..core.read import _file_faults, _lines_of, _look_at_kept
@@ -119,7 +120,7 @@ def _call(declared: Column | Layout, unnamed: int = 0) -> str:
     given = [
         (f.name, getattr(declared, f.name))
         for f in fields(declared)
-        if f.default is MISSING or getattr(declared, f.name) != f.default
+        if f.init and getattr(declared, f.name) != f.default
     ]
     texts = [_literal(value) if n < unnamed else f"{name}={_literal(value)}" for n, (name, value) in enumerate(given)]
     return f"{type(declared).__name__}({', '.join(texts)})"
@@ -411,6 +412,43 @@ def _yaml(tool: str, image: str) -> str:
     "The YAML file."
     return f"# {tool}: {TO_DO}: what its table says\nname: {tool}\npy_module: cdmeventimporters.{tool}\nimage: {image}\nimporter_meta:\n  table: autoimport.{tool}   # namespace.table, without the user's prefix\n"
 
+# %% ../../nbs/dev/07_new.ipynb #6e5925fc
+def _renamed(sample: Sample, table: Table, taken: set[tuple], suffix: str) -> str:
+    "The text of a sample, in which the rows whose key is taken have another name; raises `Refused` if they have no name."
+    name = next((c.name for c in table.columns if c.name in table.key and c.type == "string"), None)
+    if not name:
+        raise Refused(
+            f"{sample.file} has a row of the same key, {', '.join(table.tool_key)}, as a sample of another version: take samples of different inputs."
+        )
+    lines, layout, names = sample.file.read_bytes().decode().split("\n"), sample.layout, sample.names
+    places = {c.name: names.index(spelling(c, names)) for c in table.columns if c.name in table.key}
+    for n, line in enumerate(lines):
+        fields = layout.split(line.rstrip("\r"), len(names))
+        if len(fields) > max(places.values()) and tuple(fields[places[k]] for k in table.tool_key) in taken:
+            ends = [*(gap.start() for gap in re.finditer(layout.separator, line)), len(line.rstrip("\r"))]
+            end = ends[places[name]] - (layout.quoted and line[: ends[places[name]]].endswith('"'))
+            lines[n] = line[:end] + suffix + line[end:]
+    return "\n".join(lines)
+
+# %% ../../nbs/dev/07_new.ipynb #ee6f6208
+def _tell_apart(guess: Guess, folder: Path) -> None:
+    "Put samples in which no row has the key of a newer sample's in place of those that have one."
+    taken = set()
+    for n, sample in reversed([*enumerate(guess.samples)]):
+        key = [
+            sample.names.index(spelling(c, sample.names))
+            for k in guess.table.tool_key
+            for c in guess.table.columns
+            if c.name == k
+        ]
+        keys = {tuple(row[place] for place in key) for row in sample.rows}
+        if keys & taken:
+            file = folder / str(n) / sample.file.name
+            file.parent.mkdir()
+            file.write_bytes(_renamed(sample, guess.table, taken, f"_sample{n + 1}").encode())
+            guess.samples[n] = read_sample(file, sample.version)
+        taken |= keys
+
 # %% ../../nbs/dev/07_new.ipynb #3ca203bd
 @dataclass
 class New:
@@ -437,8 +475,10 @@ def new(
     _check_image(image, project)
     guess = _readable(guess_table(tool, _read_samples(samples)))
     notebook, spec, module, data = (project / place for place in _places(tool))
-    copies = {data / s.version / s.file.name: s.file.read_bytes() for s in guess.samples}
-    cells = [*_first_cells(guess, tool), *_last_cells(guess, tool, image)]
+    with tempfile.TemporaryDirectory() as folder:
+        _tell_apart(guess, Path(folder))
+        copies = {data / s.version / s.file.name: s.file.read_bytes() for s in guess.samples}
+        cells = [*_first_cells(guess, tool), *_last_cells(guess, tool, image)]
     texts = {notebook: _notebook(cells).encode(), spec: _yaml(tool, image).encode()}
     for file, content in (copies | texts).items():
         file.parent.mkdir(parents=True, exist_ok=True)
