@@ -7,6 +7,8 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 
+from cdmeventimporters.core.spec import COMMA
+
 REALS = {"float": (24, 128), "double": (53, 1024)}  # bits of precision, and the power of two that is too large
 WHOLES = {"int": 31, "bigint": 63}  # the power of two that is too large
 FAR = 10**6  # decimal places: no number that is shifted this far fits any type
@@ -89,7 +91,7 @@ def _fields(line: str, layout, expected: int = 0) -> list[str]:
     if layout.trailing and (end := re.search(f"({layout.separator})$", line)):
         line = line[: end.start()]
     fields = re.split(layout.separator, line)
-    if layout.separator != "\t" and 0 < expected < len(fields):
+    if layout.separator not in ("\t", COMMA) and 0 < expected < len(fields):
         ends = [m.end() for m in re.finditer(layout.separator, line)]
         fields = [*fields[: expected - 1], line[ends[expected - 2] :]]
     unquoted = (re.sub('""', '"', f[1:-1]) if re.fullmatch('".*"', f, re.DOTALL) else f for f in fields)
@@ -158,14 +160,10 @@ def _row(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[str
         cell = cells[place] if place is not None else ""
         if column.path:
             cell = found[1] if (found := re.search(column.path, file)) else ""
-        elif column.part:
+        if column.part:
             cell = found[1] if (found := re.search(column.part, cell)) else ""
-        elif (
-            form.layout.thousands
-            and column.type not in ("string", "array<string>")
-            and re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", cell)
-        ):
-            cell = cell.replace(",", "")
+        if column.type not in ("string", "array<string>"):
+            cell = _plain(cell, form.layout)
         try:
             row[column.name] = _value(cell, column, table)
         except ValueError:
@@ -182,6 +180,13 @@ def _is_shaped(column, cells: list[str], form: Form) -> bool:
     """Whether a cell matches the column's pattern, or is empty or not there."""
     place = _place(column, form.names)
     return place is None or cells[place] == "" or bool(re.fullmatch(column.pattern, cells[place]))
+
+
+def _plain(cell: str, layout) -> str:
+    """A number as it is checked."""
+    cell = cell.strip(" ") if layout.padded else cell
+    grouped = layout.thousands and re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", cell)
+    return cell.replace(",", "") if grouped else cell
 
 
 def _value(cell: str, column, table):

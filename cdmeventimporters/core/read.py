@@ -427,8 +427,12 @@ def _cell(field, column: Column, layout: Layout):
     if column.path:
         return F.regexp_extract("_file", column.path, 1)
     if column.part:
-        return F.regexp_extract(field, column.part, 1)
-    if layout.thousands and column.type in (*LIMITS, "float", "double"):
+        field = F.regexp_extract(field, column.part, 1)
+    if column.type not in (*LIMITS, "float", "double"):
+        return field
+    if layout.padded:
+        field = F.trim(field)
+    if layout.thousands:
         return F.when(field.rlike(_THOUSANDS), F.replace(field, F.lit(","), F.lit(""))).otherwise(field)
     return field
 

@@ -6,7 +6,10 @@
 __all__ = ['app', 'run', 'replay', 'sql', 'log']
 
 # %% ../../nbs/dev/13_cli.ipynb #e1d35807
+import json
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +27,110 @@ app = typer.Typer(
 @app.callback()
 def _commands() -> None:
     "The commands of `cdm-importers`."
+
+# %% ../../nbs/dev/13_cli.ipynb #7b9fa7bb
+@contextmanager
+def _refusals() -> Iterator[None]:
+    "Say in a sentence what cannot be done."
+    from cdmeventimporters.dev.guess import Refused
+
+    try:
+        yield
+    except Refused as e:
+        typer.secho(str(e), fg="red", err=True)
+        raise typer.Exit(1) from None
+
+# %% ../../nbs/dev/13_cli.ipynb #43efe73e
+def _count(number: int, what: str) -> str:
+    "A number of things."
+    return f"{number} {what}{'s' * (number != 1)}"
+
+# %% ../../nbs/dev/13_cli.ipynb #27468087
+@app.command("new")
+def _new(
+    tool: Annotated[str, typer.Argument(help="Name of the importer, such as checkm2.")],
+    image: Annotated[str, typer.Option(help="The tool's image, without tag or digest.")],
+    sample: Annotated[
+        list[str],
+        typer.Option(
+            metavar="[VERSION=]FILE",
+            help="An output file of the tool. Without a version, that of its folder or of its first comments.",
+        ),
+    ],
+    more: Annotated[list[str] | None, typer.Argument(metavar="[[VERSION=]FILE]...", help="More of them.")] = None,
+) -> None:
+    "Make an importer from samples of a tool's output: notebook, YAML file and fixtures, ready to run. Overwrites nothing."
+    from cdmeventimporters.dev.new import new
+
+    with _refusals():
+        made = new(tool, image, [*sample, *(more or ())])
+    typer.echo(f"{tool} has an importer, which runs on its {_count(len(made.guess.samples), 'sample')}:")
+    for file in made.files:
+        typer.echo(f"  {file.relative_to(made.project)}")
+    typer.echo(
+        f"What the samples do not tell is marked TODO, {made.to_do} times. Fill that in and run the notebook (make lab),"
+    )
+    typer.echo(f"then: make export && cdm-importers check {tool}")
+
+# %% ../../nbs/dev/13_cli.ipynb #9e9da5fb
+@app.command("check")
+def _check(
+    tool: Annotated[str | None, typer.Argument(help="An importer; without, all of them.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list of file, line and message.")] = False,
+) -> None:
+    "Say what an importer lacks, or CSEP would trip over, with file and line. Exits with 1 if there is anything."
+    from cdmeventimporters.dev.check import check, importer_names
+
+    with _refusals():
+        found = check(tool)
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in found], indent=1))
+    else:
+        for finding in found:
+            typer.echo(finding)
+        which = tool or _count(len(importer_names()), "importer")
+        typer.echo(f"{which}: {_count(len(found), 'finding') if found else 'all is well'}")
+    raise typer.Exit(bool(found))
+
+# %% ../../nbs/dev/13_cli.ipynb #b682a6b7
+def _print(frame, title: str = "") -> None:
+    "Print a pandas DataFrame of texts."
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*frame.columns, title=title or None, title_justify="left", box=box.SIMPLE, show_lines=False)
+    for row in frame.itertuples(index=False):
+        table.add_row(*map(str, row))
+    Console().print(table)
+
+# %% ../../nbs/dev/13_cli.ipynb #222c82db
+@app.command("list")
+def _list() -> None:
+    "List the importers: image, tables, number of columns, versions of which there are samples."
+    from cdmeventimporters.dev.catalog import overview
+
+    _print(overview())
+
+# %% ../../nbs/dev/13_cli.ipynb #416083ae
+@app.command("describe")
+def _describe(
+    tool: Annotated[str, typer.Argument(help="An importer.")],
+) -> None:
+    "Show the data dictionary of an importer's tables: column, type, unit, range, meaning, source, first version."
+    from cdmeventimporters.dev.catalog import declared_tables, describe
+
+    declared = {module.rsplit(".", 1)[-1]: tables for module, tables in declared_tables().items()}
+    if not declared.get(tool):
+        typer.secho(
+            f"There is no importer {tool!r}; there are {', '.join(name for name in declared if declared[name])}.",
+            fg="red",
+            err=True,
+        )
+        raise typer.Exit(1)
+    for table in declared[tool]:
+        _print(describe(table).drop(columns="source"), f"{table.name}: {table.meaning}")
+        typer.echo(f"Key: {', '.join(table.key)}. Source, unless a column says otherwise: {table.source}")
 
 # %% ../../nbs/dev/13_cli.ipynb #4b920ab0
 @contextmanager

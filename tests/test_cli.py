@@ -1,0 +1,320 @@
+"""The command line, for authors: what they see, word for word, in a copy of the project."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from cdmeventimporters.dev.check import check
+from cdmeventimporters.dev.guess import Refused, guess_table, read_sample
+from cdmeventimporters.dev.new import new
+
+IMAGE = "ghcr.io/acme/ribo"
+OLD = "genome\tcopies (n)\tidentity\nlakeA.1\t3\t99.12\nlakeA.2\tNA\t97.5\n"
+NEW = "# ribo 2.0\n#genome\tcopies (n)\tidentity\tpfams\nsoil.1\t12\t88.4\tPF1;PF4\nlakeA.2\t1\t91\tPF2\n"
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory) -> Path:
+    """A copy of the project, of which tests take copies."""
+    folder = tmp_path_factory.mktemp("project")
+    for part in ("nbs/importers", "cdmeventimporters", "tests/data"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    for part in ("settings.ini", "pyproject.toml"):
+        shutil.copy(ROOT / part, folder)
+    return folder
+
+
+@pytest.fixture
+def project(pristine, tmp_path) -> Path:
+    """A project to write into."""
+    return shutil.copytree(pristine, tmp_path / "project")
+
+
+@pytest.fixture
+def samples(tmp_path) -> Path:
+    """A folder with two samples of a tool, each in a folder named by its version."""
+    for version, text in (("1.4", OLD), ("2.0", NEW)):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "ribo.tsv").write_text(text)
+    return tmp_path
+
+
+def run(project: Path, *arguments) -> subprocess.CompletedProcess:
+    """What the command says in a project."""
+    command = [Path(sys.executable).parent / "cdm-importers", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(project), "COLUMNS": "200"}
+    return subprocess.run(command, cwd=project.parent, env=environment, capture_output=True, text=True)
+
+
+def written(project: Path) -> dict[str, bytes]:
+    """All files of a project."""
+    return {
+        str(p.relative_to(project)): p.read_bytes() for p in project.rglob("*") if p.is_file() and p.suffix != ".pyc"
+    }
+
+
+def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
+    made = run(project, "new", "ribo", "--image", IMAGE, "--sample", samples / "1.4/ribo.tsv", samples / "2.0/ribo.tsv")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert made.stdout == (
+        "ribo has an importer, which runs on its 2 samples:\n"
+        "  nbs/importers/ribo.ipynb\n"
+        "  cdmeventimporters/ribo.yaml\n"
+        "  cdmeventimporters/ribo.py\n"
+        "  tests/data/ribo/1.4/ribo.tsv\n"
+        "  tests/data/ribo/2.0/ribo.tsv\n"
+        "What the samples do not tell is marked TODO, 14 times. Fill that in and run the notebook (make lab),\n"
+        "then: make export && cdm-importers check ribo\n"
+    )
+    assert (project / "tests/data/ribo/2.0/ribo.tsv").read_text() == NEW
+    assert (project / "tests/data/ribo/1.4/ribo.tsv").read_text() == OLD.replace("lakeA.2", "lakeA.2_sample1")
+    checked = run(project, "check", "ribo")
+    assert (checked.returncode, checked.stderr) == (1, "")
+    places, said = zip(*(line.split(": ", 1) for line in checked.stdout.splitlines()), strict=True)
+    assert said == (
+        "to do: what its table says, in one sentence",
+        "to do: what ribo does, with a link; which question is asked of its table; which files a job writes",
+        "to do: what else the tool's documentation warns of, and whether a file is always called `ribo.tsv`",
+        "to do: what identifies a row in all jobs, and whether a second run of the same input replaces the first",
+        "to do: what a row says; one row for each what",
+        "to do: which document and versions of the tool the meanings are from",
+        "to do: meaning of genome, such as soil.1",
+        "to do: meaning of copies_n, such as 12",
+        "to do: unit of copies_n; leave it out for a count or a score",
+        "to do: meaning of identity, such as 88.4",
+        "to do: unit of identity; leave it out for a count or a score",
+        "to do: meaning of pfams, such as PF1;PF4",
+        "to do: a question that the table answers, and how",
+        "to do: what its table says",
+        "14 findings",
+    )
+    notebook = (project / "nbs/importers/ribo.ipynb").read_text().splitlines()
+    for place in places[:-2]:
+        name, line = place.split(":")
+        assert name == "nbs/importers/ribo.ipynb"
+        assert "TODO" in notebook[int(line) - 1]
+    found = json.loads(run(project, "check", "ribo", "--json").stdout)
+    assert [f"{x['file']}:{x['line']}" for x in found] == list(places[:-1])
+
+
+def test_a_declaration_holds_what_the_samples_tell(samples):
+    files = [(samples / f"{version}/ribo.tsv", version) for version in ("1.4", "2.0")]
+    guess = guess_table("ribo", [read_sample(*x) for x in files])
+    table = guess.table
+    assert [(c.name, c.type, c.header, c.aliases, c.since, c.separator) for c in table.columns] == [
+        ("genome", "string", "#genome", ("genome",), None, None),
+        ("copies_n", "int", "copies (n)", (), None, None),
+        ("identity", "float", None, (), None, None),
+        ("pfams", "array<string>", None, (), "2.0", ";"),
+    ]
+    assert [(x.header, x.comment) for x in table.layouts] == [("#genome", "#"), ("", None)]
+    assert (table.key, table.columns[1].nulls) == (("genome",), ("NA",))
+    assert guess.keys == [("genome",)]
+
+
+WRONG = {
+    "is not there": (["none.tsv"], "none.tsv is not there."),
+    "folder": (["1.4"], "1.4 is a folder: name the files in it."),
+    "empty": (["empty.tsv"], "empty.tsv is empty, so nothing can be told from it: take a sample with a few rows."),
+    "binary": (["binary.tsv"], "binary.tsv is no table: it is binary, or a text in another encoding than UTF-8."),
+    "prose": (
+        ["prose.txt"],
+        "prose.txt is no table: neither tabs nor commas nor blanks cut its lines into the same number of fields.",
+    ),
+    "header": (["header.tsv"], "header.tsv has no row, so it tells no types: take a sample with a few rows."),
+    "other": (
+        ["1.4/ribo.tsv", "other.tsv"],
+        "other.tsv has no column in common with 1.4/ribo.tsv: make an importer of one, and declare the other's table beside it.",
+    ),
+    "twice": (
+        ["1.4/ribo.tsv", "1.4/ribo.tsv"],
+        "Two samples of version 1.4 are called ribo.tsv: say which version wrote each, as in 2.0=1.4/ribo.tsv.",
+    ),
+    "large": (
+        ["large.tsv"],
+        "large.tsv has 2.0 MB, and a sample is kept in the project: cut a short one from it, as `head -n 50` does.",
+    ),
+    "alike": (
+        ["alike.tsv"],
+        "alike.tsv has rows that agree in all that could be a key: texts and whole numbers that no row lacks.",
+    ),
+}
+FILES = {
+    "empty.tsv": b"\n",
+    "binary.tsv": b"\x1f\x8b\x08\x00\xff",
+    "prose.txt": b"Dear all,\nthe run has ended, and all is well.\n",
+    "header.tsv": OLD.split("\n")[0].encode(),
+    "other.tsv": b"sample\treads\na\t7\n",
+    "large.tsv": b"a\tb\n" * 500_000,
+    "alike.tsv": b"depth\tshare\n1.5\t0.5\n1.5\t0.25\n",
+}
+
+
+@pytest.mark.parametrize(("given", "said"), WRONG.values(), ids=WRONG)
+def test_a_sample_that_will_not_do_is_refused_in_a_sentence(project, samples, given, said, monkeypatch):
+    for name, content in FILES.items():
+        (samples / name).write_bytes(content)
+    monkeypatch.chdir(samples)
+    before = written(project)
+    with pytest.raises(Refused) as refused:
+        new("ribo", IMAGE, given, project)
+    assert str(refused.value).endswith(said)
+    assert written(project) == before
+
+
+ASKED = {
+    "checkm2": (
+        IMAGE,
+        "There is nbs/importers/checkm2.ipynb already, and nothing is overwritten: take another name, or go on with what is there.",
+    ),
+    "core": (
+        IMAGE,
+        "There is cdmeventimporters/core already, and nothing is overwritten: take another name, or go on with what is there.",
+    ),
+    "CheckM-3": (
+        IMAGE,
+        "'CheckM-3' is no name for a module: it takes small letters, digits and '_', and begins with a letter; take checkm_3.",
+    ),
+    "3ribo": (
+        IMAGE,
+        "'3ribo' is no name for a module: it takes small letters, digits and '_', and begins with a letter.",
+    ),
+    "class": (
+        IMAGE,
+        "'class' is no name for a module: it takes small letters, digits and '_', and begins with a letter; take class_tool.",
+    ),
+    "tagged": (
+        f"{IMAGE}:2.0",
+        "The importer names an image with a tag, `ghcr.io/acme/ribo:2.0`: leave away what follows the `:`; all versions are imported.",
+    ),
+    "pinned": (
+        f"{IMAGE}@sha256:0",
+        "The importer names an image with a digest, `ghcr.io/acme/ribo@sha256:0`: leave away what follows the `@`; all versions are imported.",
+    ),
+    "taken": (
+        "ghcr.io/kbasetest/cdm_checkm2",
+        "The image ghcr.io/kbasetest/cdm_checkm2 has an importer already, checkm2: one image has one importer.",
+    ),
+    "blank": (
+        "ribo",
+        "'ribo' is no name of an image: expected registry/name, such as ghcr.io/kbasetest/cdm_checkm2.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("tool", "image", "said"), [(tool, *x) for tool, x in ASKED.items()], ids=ASKED)
+def test_what_is_asked_for_wrongly_is_refused_in_a_sentence(project, samples, tool, image, said):
+    before = written(project)
+    with pytest.raises(Refused) as refused:
+        new(tool, image, [samples / "1.4/ribo.tsv"], project)
+    assert str(refused.value) == said
+    assert written(project) == before
+
+
+def test_a_refusal_is_a_sentence_on_stderr_and_exit_status_1(project, samples):
+    refused = run(project, "new", "ribo", "--image", IMAGE, "--sample", samples / "none.tsv")
+    assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", f"{samples}/none.tsv is not there.\n")
+    refused = run(project, "check", "ribo")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("There is no importer 'ribo'; there are checkm2, ")
+
+
+LAYOUTS = {
+    "tabs": "gene\tscore\ng1\t7.5\ng2\t8\n",
+    "commas": 'gene,note,score\ng1,"a, ""b""",7.5\ng2,c,8\n',
+    "aligned": "file          num_seqs  sum_len\na b.fna          1,204   88,100\nc.fna                7      901\n",
+    "headerless": "a.fna\tb.fna\t98.71\t12\nb.fna\tc.fna\t91.2\t3\n",
+    "behind a mark": "## tool 3.1\n#query\thits\ng1\t7\ng2\t-\n## done\n",
+    "ragged": "p1\tPfam\t7\tT\tIPR1\tGO:1\np2\tPfam\t9\tT\n",
+    "padded": " 15.81\t120098\tU\tunclassified\n  4.19\t639\tR\troot\n",
+    "unnamed": "\tfasta\tscore\ng1\tb1\t7\ng2\tb1\t8\n",
+    "rules": "gene  hits\n----------\ng1    7\ng2    8\n----------\n",
+}
+
+
+@pytest.mark.parametrize("text", LAYOUTS.values(), ids=LAYOUTS)
+def test_what_is_made_of_a_layout_reads_as_an_independent_reader_does(tmp_path, text):
+    from reference import parse
+
+    (tmp_path / "x.txt").write_text(text)
+    guess = guess_table("x", [read_sample(tmp_path / "x.txt", "1")])
+    rows = parse({"bucket/x.txt": text.encode()}, guess.table, quarantine=False).rows
+    assert len(rows) == len(guess.samples[0].rows) == 2
+    assert {row["_rescued_data"] for row in rows} == {None}
+
+
+def test_a_made_importer_runs_as_its_notebook_says(project, samples):
+    """End to end: its own notebook is executed, on a lake of its own or on the one of the notebooks."""
+    for version in ("1.4", "2.0"):
+        (samples / version / "ribo.tsv").rename(samples / version / "gene counts.tsv")
+    new("ribo", IMAGE, [samples / "1.4/gene counts.tsv", samples / "2.0/gene counts.tsv"], project)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval-lax",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "nbs/importers/ribo.ipynb",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(project), "IN_TEST": "1"}
+    ran = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout[-3000:]
+
+
+def test_a_module_that_was_not_exported_is_found(project):
+    notebook = project / "nbs/importers/checkm2.ipynb"
+    notebook.write_text(notebook.read_text().replace("Length of the longest contig", "The longest contig"))
+    assert [str(x) for x in check("checkm2", project)] == [
+        "cdmeventimporters/checkm2.py:33: is not what its notebook exports: run `make export`"
+    ]
+
+
+def test_yaml_and_code_must_agree(project):
+    file = project / "cdmeventimporters/mmseqs2.yaml"
+    text = file.read_text()
+    file.write_text(
+        text.replace("table: autoimport.mmseqs2_clusters", "tables: {clusters: autoimport.mmseqs2_clusters}")
+    )
+    assert [str(x) for x in check("mmseqs2", project)] == [
+        "cdmeventimporters/mmseqs2.yaml:6: has `tables:` for clusters, but the code declares mmseqs2_clusters"
+    ]
+    file.write_text(text.replace("cdm_mmseqs2", "cdm_mmseqs2:14"))
+    assert [str(x) for x in check("mmseqs2", project)] == [
+        "cdmeventimporters/mmseqs2.yaml:4: names an image with a tag, `ghcr.io/kbaseincubator/cdm_mmseqs2:14`: leave away what follows the `:`; all versions are imported"
+    ]
+    file.write_text("name: [")
+    assert [str(x).split(" YAML")[0] for x in check("mmseqs2", project)] == ["cdmeventimporters/mmseqs2.yaml:1: is no"]
+
+
+def test_list_and_describe_show_tables(project):
+    shown = run(project, "list").stdout
+    [line] = [line for line in shown.splitlines() if " checkm2 " in line]
+    assert line.split() == ["checkm2", "ghcr.io/kbasetest/cdm_checkm2", "autoimport.checkm2", "14", "1.0.1"]
+    shown = run(project, "describe", "checkm2").stdout
+    [line] = [line for line in shown.splitlines() if " GC_Content " in line]
+    assert re.split(" {2,}", line.strip()) == [
+        "GC_Content", "float", "fraction", "0 to 1", "Share of G and C among the bases"
+    ]  # fmt: skip
+    refused = run(project, "describe", "ribo")
+    assert (refused.returncode, refused.stderr.split(";")[0]) == (1, "There is no importer 'ribo'")
+
+
+def test_importers_here_have_all_they_must():
+    assert [str(finding) for finding in check(project=ROOT)] == []
+
+
+def test_the_command_answers_at_once():
+    start = time.process_time()
+    used = os.times().children_user
+    run(ROOT, "list")
+    assert os.times().children_user - used + time.process_time() - start < 5  # seconds of CPU
