@@ -159,17 +159,19 @@ def _headers(samples: dict[str, bytes], table: Table) -> list[list[str]]:
     looks = [_look_at_kept(lines, table) for content in samples.values() if (lines := _lines_of("sample", content))]
     return [form[0].names for look in looks if (form := _form(look, table))]
 
-# %% ../../nbs/dev/08_check.ipynb #5d6f7e01
-def _unseen(table: Table, headers: list[list[str]]) -> Iterator[tuple[Column, str]]:
+# %% ../../nbs/dev/08_check.ipynb #13a37713
+def _unseen(table: Table, headers: list[list[str]], versions: list[str]) -> Iterator[tuple[Column, str]]:
     "Yield the columns of which a declared difference is in no sample, and a sentence about it."
     for column in table.written_columns:
         spellings = [spelling(column, names) for names in headers]
         if column.since and None not in spellings:
             yield column, f"has since={column.since!r}, but no sample lacks it: add one of a version that does"
-        for alias in column.aliases:
-            if alias not in spellings:
-                yield column, f"has the alias {alias!r}, but no sample spells it so: add one of a version that does"
-        if headers and not any(spellings):
+        if column.aliases and len(versions) < 2:
+            yield (
+                column,
+                f"has another name in some versions, but all samples are of {', '.join(versions)}: add one of another",
+            )
+        if headers and not column.since and not any(spellings):
             yield column, "is in no sample: add one of a version that writes it"
 
 # %% ../../nbs/dev/08_check.ipynb #3dacf373
@@ -188,11 +190,12 @@ def _sample_findings(name: str, tables: list[Table], project: Path) -> Iterator[
             yield notebook.found(
                 f"table {table.name}: no sample in tests/data/{name} is called {table.files}", f'"{table.files}"'
             )
+        versions = sorted({path.split("/")[3] for path in samples})
         for path, content in samples.items():
             yield from (
                 Finding(path, 1, f"the importer would refuse it: {fault}") for fault in faults_of(content, table)
             )
-        for column, sentence in _unseen(table, _headers(samples, table)):
+        for column, sentence in _unseen(table, _headers(samples, table), versions):
             yield notebook.found(f"column {column.name}: {sentence}", f'Column("{column.name}"')
 
 # %% ../../nbs/dev/08_check.ipynb #d67046c0
