@@ -21,8 +21,6 @@ from cdmeventimporters.dev.metastore import _postgres
 from cdmeventimporters.dev.s3 import S3
 from cdmeventimporters.dev.stack import SERVICES, WAREHOUSE, make_user
 
-pytestmark = pytest.mark.once
-
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
