@@ -47,7 +47,7 @@ test-minio: env minio .venv-faults/.made ## the tests on a MinIO server
 	PATH="$(CACHE)/bin:$$PATH" CDM_TEST_S3=minio IN_TEST=1 $(PY) -m pytest tests $(PYTEST_ARGS)
 
 test-cluster: env minio ## the services of docker-compose.yml as processes, and a part of the tests in a driver on them
-	PATH="$(CACHE)/bin:$$PATH" $(PY) tests/cluster.py pytest tests $(or $(PYTEST_ARGS),-m matrix)
+	PATH="$(CACHE)/bin:$$PATH" $(PY) tests/cluster.py pytest tests $(or $(PYTEST_ARGS),-m 'matrix and not once')
 
 test-matrix: test-spark40 test-spark35 ## the tests on Spark 4.0 and Spark 3.5
 

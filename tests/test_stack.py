@@ -4,6 +4,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import tomllib
 from importlib.metadata import version
 
 import pytest
@@ -14,12 +15,11 @@ from minio.credentials import StaticProvider
 from minio.error import MinioAdminException
 from minio.minioadmin import MinioAdmin
 
+from cdmeventimporters.dev.jars import PACKAGES
 from cdmeventimporters.dev.lake import Lake
 from cdmeventimporters.dev.metastore import _postgres
 from cdmeventimporters.dev.s3 import S3
 from cdmeventimporters.dev.stack import SERVICES, WAREHOUSE, make_user
-
-pytestmark = pytest.mark.once
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -30,7 +30,7 @@ ENDS = {"s3-user"}  # does its work, and ends
 
 def test_images_are_pinned():
     images = [*(service["image"] for service in COMPOSE.values()), *re.findall(r"(?m)^FROM (\S+)", DOCKERFILE)]
-    assert [x for x in images if not re.fullmatch(r"[a-z0-9./-]+:(RELEASE\.)?\d[\w.-]*\d[\w-]*", x)] == []
+    assert [x for x in images if not re.fullmatch(r"[a-z0-9./-]+:(RELEASE\.2\d{3}-|\d+\.\d+)[\w.-]*", x)] == []
 
 
 def test_every_service_that_stays_has_a_health_check_and_who_needs_it_waits_for_it():
@@ -105,6 +105,13 @@ def test_the_image_has_the_uv_of_the_makefile_and_a_python_that_the_project_take
     [uv], [ours] = re.findall(r"uv==(\S+)", DOCKERFILE), re.findall(r"UV_VERSION := (\S+)", MAKEFILE)
     assert uv == ours
     assert re.search(r"^FROM python:3\.1[123]\.\d+-slim-bookworm$", DOCKERFILE, re.M)
+
+
+def test_the_jars_are_those_of_the_locked_spark_and_delta():
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    pins = [dict(x.split("==") for x in packages if "==" in x) for name, packages in groups.items() if "spark" in name]
+    known = {spark: packages[0].rsplit(":", 1)[1] for spark, packages in PACKAGES.items()}
+    assert {pin["pyspark[connect]"]: pin["delta-spark"] for pin in pins} == known
 
 
 def test_hooks_have_the_locked_versions():
