@@ -47,7 +47,10 @@ annotations = Table(
         Column("BiGG_Reaction", "array<string>", "Reactions of BiGG metabolic models, as model.reaction", separator=","),
         Column("PFAMs", "array<string>", "Names of Pfam domains", separator=",", since="2.0.2"),
     ],
-    layouts=(Layout(header="#query", comment="#"), Layout(header=None, fields=_FIELDS, comment="#")),
+    layouts=(
+        Layout(header="#query", comment="#", by="eggNOG-mapper 2 without -m novel_fams"),
+        Layout(header=None, fields=_FIELDS, comment="#", by="its --no_file_comments"),
+    ),
 )  # fmt: skip
 
 # %% ../nbs/importers/eggnog_mapper.ipynb #278f98e2
