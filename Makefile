@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help env demo test fuzz test-drivers test-kill test-faults test-outages test-minio test-cluster test-matrix test-ci bench lake lab export clean minio
+.PHONY: help env demo test fuzz test-drivers test-kill test-faults test-outages test-minio test-cluster test-matrix test-ci test-ci-minio test-ci-matrix bench lake lab export clean minio
 
 PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys.executable)' 2>/dev/null; done))
@@ -52,8 +52,13 @@ test-cluster: env minio ## the services of docker-compose.yml as processes, and 
 test-matrix: test-spark40 test-spark35 ## the tests on Spark 4.0 and Spark 3.5
 
 test-ci: ## what CI runs of the last two: MinIO, and on the other Sparks reading, checking, and imports end to end
-	$(MAKE) test-minio PYTEST_ARGS="-m 'not slow and not once'"
-	$(MAKE) test-matrix PYTEST_ARGS="-m matrix"
+	$(MAKE) env minio .venv-faults/.made .venv-spark40/.made .venv-spark35/.made
+	$(MAKE) --jobs=2 --output-sync test-ci-minio test-ci-matrix
+
+test-ci-minio: PYTEST_ARGS = -m '(matrix or s3) and not slow and not once'
+test-ci-minio: test-minio
+test-ci-matrix: PYTEST_ARGS = -m matrix
+test-ci-matrix: test-matrix
 
 test-spark%: .venv-spark%/.made .venv-faults/.made
 	@$(PYTHON) cdmeventimporters/dev/java.py

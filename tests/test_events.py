@@ -13,6 +13,8 @@ from cdmeventimporters.core.importing import import_tables
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
+pytestmark = pytest.mark.s3
+
 
 def importer(*tables):
     """A `run_import` for these tables."""

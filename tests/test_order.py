@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 GENOMES = ["a", "b", "c"]
 _tables = itertools.count()
 
+pytestmark = pytest.mark.s3
+
 
 def report(values):
     """A report of these genomes with these completenesses."""

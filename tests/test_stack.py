@@ -135,6 +135,7 @@ def limited():
         yield user
 
 
+@pytest.mark.s3
 @pytest.mark.parametrize("bucket", ["lake-1", "nb-1", WAREHOUSE])
 def test_the_user_does_as_he_likes_in_the_buckets_of_lakes(limited, bucket):
     s3 = limited.client()
@@ -145,6 +146,7 @@ def test_the_user_does_as_he_likes_in_the_buckets_of_lakes(limited, bucket):
     s3.delete_object(Bucket=bucket, Key="a/b")
 
 
+@pytest.mark.s3
 @pytest.mark.parametrize(
     "request_",
     [
@@ -160,6 +162,7 @@ def test_the_user_may_do_nothing_elsewhere(limited, request_):
         request_(limited.client())
 
 
+@pytest.mark.s3
 def test_the_user_is_no_administrator(limited):
     keys = StaticProvider(limited.access_key, limited.secret_key)
     admin = MinioAdmin(endpoint=limited.endpoint.removeprefix("http://"), credentials=keys, secure=False)
