@@ -69,7 +69,7 @@ def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
         "  nbs/importers/ribo.ipynb\n"
         "  cdmeventimporters/ribo.yaml\n"
         "  cdmeventimporters/ribo.py\n"
-        "  tests/data/ribo/1.4/ribo.tsv\n"
+        "  tests/data/ribo/1.4/ribo.tsv (with other names for rows that a newer sample has, too)\n"
         "  tests/data/ribo/2.0/ribo.tsv\n"
         "What the samples do not tell is marked TODO, 14 times. Fill that in and run the notebook (make lab),\n"
         "then: make export && cdm-importers check ribo\n"

@@ -66,7 +66,8 @@ def _new(
         made = new(tool, image, [*sample, *(more or ())])
     typer.echo(f"{tool} has an importer, which runs on its {_count(len(made.guess.samples), 'sample')}:")
     for file in made.files:
-        typer.echo(f"  {file.relative_to(made.project)}")
+        other_names = " (with other names for rows that a newer sample has, too)" if file in made.renamed else ""
+        typer.echo(f"  {file.relative_to(made.project)}{other_names}")
     typer.echo(
         f"What the samples do not tell is marked TODO, {made.to_do} times. Fill that in and run the notebook (make lab),"
     )

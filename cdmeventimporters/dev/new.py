@@ -457,6 +457,7 @@ class New:
     project: Path
     files: list[Path]
     guess: Guess
+    renamed: list[Path]  # copies of samples in which rows have other names, as a newer sample has theirs
 
     @property
     def to_do(self) -> int:
@@ -474,6 +475,7 @@ def new(
     _check_name(tool, project)
     _check_image(image, project)
     guess = _readable(guess_table(tool, _read_samples(samples)))
+    given = guess.samples.copy()
     notebook, spec, module, data = (project / place for place in _places(tool))
     with tempfile.TemporaryDirectory() as folder:
         _tell_apart(guess, Path(folder))
@@ -485,7 +487,8 @@ def new(
         file.write_bytes(content)
     _run("ruff", "format", "--quiet", notebook, project=project)
     _run("nbdev_export", project=project)
-    return New(project, [notebook, spec, module, *copies], guess)
+    renamed = [copy for copy, s, was in zip(copies, guess.samples, given, strict=True) if s is not was]
+    return New(project, [notebook, spec, module, *copies], guess, renamed)
 
 # %% ../../nbs/dev/07_new.ipynb #d05c0d71
 def _readable(guess: Guess) -> Guess:
