@@ -220,7 +220,7 @@ def _range(column: Column) -> str:
 def describe(
     *tables: Table,
 ) -> "pd.DataFrame":
-    "The columns of tables, with all that is declared of them."
+    "The columns of tables, with all that is declared of them; a source where it is not the table's."
     import pandas as pd
 
     rows = [
@@ -231,7 +231,7 @@ def describe(
             "unit": c.unit or "",
             "range": _range(c),
             "meaning": c.meaning,
-            "source": c.source or table.source or "",
+            "source": c.source or "",
             "since": c.since or "",
         }
         for table in tables
