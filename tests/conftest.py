@@ -13,6 +13,7 @@ from cdmeventimporters.dev.lake import Lake, Outcome
 from cdmeventimporters.dev.warm import _start_warm
 
 ROOT = Path(__file__).parents[1]
+TOOLS = sorted(file.stem for file in (ROOT / "cdmeventimporters").glob("*.yaml"))
 SAMPLES = ROOT / "tests/data/checkm2"
 NEW, OLD = ((SAMPLES / version / "quality_report.tsv").read_text() for version in ("1.0.2", "1.0.1"))
 HEADER, *ROWS = NEW.split("\n")

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, TOOLS
 
 from cdmeventimporters.dev.check import check
 from cdmeventimporters.dev.guess import Refused, guess_table, read_sample
@@ -224,7 +224,7 @@ def test_a_refusal_is_a_sentence_on_stderr_and_exit_status_1(project, samples):
     assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", f"{samples}/none.tsv is not there.\n")
     refused = run(project, "check", "ribo")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith("There is no importer 'ribo'; there are checkm2, ")
+    assert refused.stderr == f"There is no importer 'ribo'; there are {', '.join(TOOLS)}.\n"
 
 
 LAYOUTS = {

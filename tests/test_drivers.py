@@ -10,7 +10,7 @@ from conftest import IMAGE, ROWS, report
 from driver import Driver
 
 DRIVERS = 3
-JOBS = int(os.environ.get("CDM_DRIVER_JOBS", 12))  # `make test-drivers` takes 60
+JOBS = int(os.environ.get("CDM_DRIVER_JOBS", 6))  # `make test-drivers` takes 60
 
 pytestmark = pytest.mark.once
 

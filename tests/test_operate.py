@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 
 import pytest
-from conftest import IMAGE, NEW, OLD, ROWS, SAMPLES, report
+from conftest import IMAGE, NEW, OLD, ROWS, SAMPLES, TOOLS, report
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -180,7 +180,7 @@ def test_a_name_in_a_table_is_no_markup():
 def test_what_run_says_of_mistakes(tmp_path):
     assert said("run", "checkm3", SAMPLES / "1.0.2/quality_report.tsv") == (
         1,
-        "No importer is called checkm3; there are bakta, checkm2, eggnog_mapper, genomad, gtdbtk, kofamscan, mmseqs2, psortb, seqkit, skani.\n",
+        f"No importer is called checkm3; there are {', '.join(TOOLS)}.\n",
     )
     code, text = said("run", "checkm2", tmp_path / "nothing.tsv")
     assert (code, "does not exist" in text) == (2, True)
