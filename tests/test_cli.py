@@ -224,7 +224,7 @@ def test_a_refusal_is_a_sentence_on_stderr_and_exit_status_1(project, samples):
     assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", f"{samples}/none.tsv is not there.\n")
     refused = run(project, "check", "ribo")
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == f"There is no importer 'ribo'; there are {', '.join(TOOLS)}.\n"
+    assert refused.stderr == f"No importer is called ribo; there are {', '.join(TOOLS)}.\n"
 
 
 LAYOUTS = {
@@ -306,7 +306,7 @@ def test_list_and_describe_show_tables(project):
         "GC_Content", "float", "fraction", "0 to 1", "Share of G and C among the bases"
     ]  # fmt: skip
     refused = run(project, "describe", "ribo")
-    assert (refused.returncode, refused.stderr.split(";")[0]) == (1, "There is no importer 'ribo'")
+    assert (refused.returncode, refused.stderr.split(";")[0]) == (1, "No importer is called ribo")
 
 
 def test_importers_here_have_all_they_must():

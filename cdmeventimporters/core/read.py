@@ -286,7 +286,7 @@ def _look_at_files(lines: Lines, table: Table) -> dict[str, _Looks]:
     looks = [F.min_by(F.when(F.col("_broken"), text), F.when(F.col("_broken"), here))]
     for layout in table.layouts:
         of_layout = F.when(~F.expr(_is_comment(layout)), here)
-        begun = F.when(F.col("_line").startswith(layout.record[0]), of_layout) if layout.record else of_layout
+        begun = F.when(layout.begins(F.col("_line")), of_layout) if layout.record else of_layout
         looks.append(F.struct(F.min_by(text, of_layout), F.max_by(text, of_layout), F.count(begun)))
     found = lines.of(lines.files).groupBy("_file").agg(*looks).collect()
     return {file: _Looks(broken, [_Look(*look) for look in by_layout]) for file, broken, *by_layout in found}

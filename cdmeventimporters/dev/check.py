@@ -288,7 +288,7 @@ def check(
     "All that is wrong with an importer, or with all of them; nothing if all is well. Raises `Refused` if there is none of this name."
     names = importer_names(project)
     if tool and tool not in names:
-        raise Refused(f"There is no importer {tool!r}; there are {', '.join(names)}.")
+        raise Refused(f"No importer is called {tool}; there are {', '.join(names)}.")
     package = project / "cdmeventimporters"
     sentences = problems(package)
     declared = declared_tables(package)

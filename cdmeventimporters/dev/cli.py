@@ -30,14 +30,15 @@ def _commands() -> None:
 
 # %% ../../nbs/dev/13_cli.ipynb #7b9fa7bb
 @contextmanager
-def _refusals() -> Iterator[None]:
-    "Say in a sentence what cannot be done."
-    from cdmeventimporters.dev.guess import Refused
+def _plainly() -> Iterator[None]:
+    "Within, what is nobody's mistake in the code ends the command with its message."
+    from cdmeventimporters.core.job import ImportFailed
+    from cdmeventimporters.dev.java import NotReady
 
     try:
         yield
-    except Refused as e:
-        typer.secho(str(e), fg="red", err=True)
+    except (ImportFailed, NotReady) as error:
+        typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(1) from None
 
 # %% ../../nbs/dev/13_cli.ipynb #43efe73e
@@ -62,7 +63,7 @@ def _new(
     "Make an importer from samples of a tool's output: notebook, YAML file and fixtures, ready to run. Overwrites nothing."
     from cdmeventimporters.dev.new import new
 
-    with _refusals():
+    with _plainly():
         made = new(tool, image, [*sample, *(more or ())])
     typer.echo(f"{tool} has an importer, which runs on its {_count(len(made.guess.samples), 'sample')}:")
     for file in made.files:
@@ -82,7 +83,7 @@ def _check(
     "Say what an importer lacks, or CSEP would trip over, with file and line. Exits with 1 if there is anything."
     from cdmeventimporters.dev.check import check, importer_names
 
-    with _refusals():
+    with _plainly():
         found = check(tool)
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in found], indent=1))
@@ -96,14 +97,11 @@ def _check(
 # %% ../../nbs/dev/13_cli.ipynb #b682a6b7
 def _print(frame, title: str = "") -> None:
     "Print a pandas DataFrame of texts."
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(*frame.columns, title=title or None, title_justify="left", box=box.SIMPLE, show_lines=False)
-    for row in frame.itertuples(index=False):
-        table.add_row(*map(str, row))
-    Console().print(table)
+    from cdmeventimporters.dev.run import text_table
+
+    Console().print(text_table(list(frame.columns), frame.itertuples(index=False), title))
 
 # %% ../../nbs/dev/13_cli.ipynb #222c82db
 @app.command("list")
@@ -120,31 +118,14 @@ def _describe(
 ) -> None:
     "Show the data dictionary of an importer's tables: column, type, unit, range, meaning, source, first version."
     from cdmeventimporters.dev.catalog import declared_tables, describe
+    from cdmeventimporters.dev.run import find_importer
 
-    declared = {module.rsplit(".", 1)[-1]: tables for module, tables in declared_tables().items()}
-    if not declared.get(tool):
-        typer.secho(
-            f"There is no importer {tool!r}; there are {', '.join(name for name in declared if declared[name])}.",
-            fg="red",
-            err=True,
-        )
-        raise typer.Exit(1)
-    for table in declared[tool]:
-        _print(describe(table).drop(columns="source"), f"{table.name}: {table.meaning}")
+    with _plainly():
+        module = find_importer(tool).py_module
+    for table in declared_tables()[module]:
+        columns = describe(table)
+        _print(columns if any(columns.source) else columns.drop(columns="source"), f"{table.name}: {table.meaning}")
         typer.echo(f"Key: {', '.join(table.key)}. Source, unless a column says otherwise: {table.source}")
-
-# %% ../../nbs/dev/13_cli.ipynb #4b920ab0
-@contextmanager
-def _plainly():
-    "Within, what is nobody's mistake in the code ends the command with its message."
-    from cdmeventimporters.core.job import ImportFailed
-    from cdmeventimporters.dev.java import NotReady
-
-    try:
-        yield
-    except (ImportFailed, NotReady) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
 
 # %% ../../nbs/dev/13_cli.ipynb #9ccf7b17
 @app.command()

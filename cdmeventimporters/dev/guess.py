@@ -18,9 +18,10 @@ from pathlib import Path
 from ..core.check import NUMBER, WHOLE
 from ..core.read import _lines_of
 from ..core.spec import COMMA, CTS_JOB_ID, LIMITS, Column, Layout, Table, spelling
+from .java import NotReady
 
 # %% ../../nbs/dev/06b_guess.ipynb #7b218b9b
-class Refused(Exception):
+class Refused(NotReady):
     "What was asked for cannot be done; the message says why, and what to do."
 
 

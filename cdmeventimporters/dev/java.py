@@ -24,7 +24,7 @@ class NotReady(RuntimeError):
     "Something is missing at this desk. The text is one line that says what, and what to do."
 
     def _render_traceback_(self) -> list[str]:
-        return [f"NotReady: {self}"]
+        return [f"{type(self).__name__}: {self}"]
 
 # %% ../../nbs/dev/01_java.ipynb #558c6524
 def _major(version_text: str) -> int | None:
