@@ -126,6 +126,7 @@ class WarmLake(Lake):
         self.s3, self.user, self.bucket = S3(**connection["s3"]), f"nb{name}", f"nb-{name}"
         self._time, self._session_of = datetime(2025, 1, 1, tzinfo=UTC), None  # the session is another process's
         self._spark = SparkSession.builder.remote(connection["remote"]).getOrCreate()
+        self._spark.client.disable_reattachable_execute()  # which costs calls, and nobody is cut off on one machine
         make_bucket(self.s3, self.bucket)
         atexit.register(self.close)
 
