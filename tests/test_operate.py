@@ -345,6 +345,30 @@ def test_maintenance_runs_under_the_lock_and_gives_it_back(operator):
     assert held[0].text.startswith("SELECT by an operator on ")
 
 
+def test_optimize_restore_and_vacuum_leave_a_table_that_imports(operator):
+    spark, table = operator.lake.get_spark(), operator.table
+    operator.replay(operator.job(NEW))
+    operator.replay(operator.job(report(ROWS[0].replace("lakeA", "lakeZ")), day=2))
+    [optimized] = maintain(spark, table, f"OPTIMIZE {table}")
+    assert (optimized.metrics.numFilesRemoved, optimized.metrics.numFilesAdded) == (2, 1)
+    before = spark.sql(f"DESCRIBE HISTORY {table}").where("operation = 'MERGE'").agg({"version": "min"}).first()[0]
+    [restored] = maintain(spark, table, f"RESTORE TABLE {table} TO VERSION AS OF {before}")
+    assert restored.num_restored_files == 1
+    assert len(operator.rows()) == 4
+    maintain(spark, table, f"VACUUM {table} RETAIN 0 HOURS")
+    assert len(spark.table(table).inputFiles()) == len(files_of(operator)) == 1
+    assert operator.replay(operator.job(report(ROWS[0].replace("lakeA", "lakeY")), day=3)).rows == "1 read, 1 new"
+    assert len(operator.rows()) == 5
+
+
+def files_of(operator):
+    """The Parquet files in the folder of the operator's table."""
+    spark = operator.lake.get_spark()
+    location = spark.sql(f"DESCRIBE DETAIL {operator.table}").first().location
+    files = spark.read.format("binaryFile").option("pathGlobFilter", "*.parquet").load(location)
+    return [row.path for row in files.select("path").collect()]
+
+
 def test_what_sql_says_of_mistakes(lake):
     spark = lake.get_spark()
     for table, statement, message in [
