@@ -253,6 +253,20 @@ def test_the_session_is_left_as_it_was(desk, text):
     assert desk.submit(text).error is None or text != NEW
 
 
+@pytest.mark.parametrize(("text", "compiled"), [(NEW, "false"), (report(*ROWS * 6000), "true")], ids=["few", "many"])
+def test_spark_compiles_queries_over_many_rows_alone(desk, monkeypatch, text, compiled):
+    seen = []
+
+    def look_and_check(*args):
+        seen.append(desk.spark.conf.get("spark.sql.codegen.wholeStage"))
+        return check(*args)
+
+    check = importing._check
+    monkeypatch.setattr(importing, "_check", look_and_check)
+    assert desk.submit(text).error is None
+    assert seen == [compiled]
+
+
 def settings(spark):
     """All settings of a session but the one in which Delta notes its last commit."""
     found = {r.key: r.value for r in spark.sql("SET").collect()}

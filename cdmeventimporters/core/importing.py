@@ -37,6 +37,7 @@ from cdmeventimporters.core.write import (
     meanwhile_looking_at,
     memory_of,
     merge_rows,
+    over_many_rows,
     session_of_ones_own,
     was_applied,
     was_just_applied,
@@ -111,7 +112,12 @@ def _check_unless_applied(spark: SparkSession, target: _Target, quarantine: bool
 
     try:
         lines = Lines(spark, target.files, target.job.checksums)
-        return None if not lines.are_few and applied() else _check(target, lines, quarantine)
+        if lines.are_few:
+            return _check(target, lines, quarantine)
+        if applied():
+            return None
+        with over_many_rows(spark):
+            return _check(target, lines, quarantine)
     except Exception:
         if applied():
             return None
