@@ -97,9 +97,8 @@ def many_jobs(bench: Bench):
 
 def large_table(bench: Bench):
     """100 rows into tables of 10,000 and of 5,000,000 rows: all new in a narrow range, or half of them random updates."""
-    with platform_lake(
-        **{"spark.databricks.delta.optimizeWrite.enabled": "false"}
-    ) as lake:  # which fills tables slowly
+    optimize = "spark.databricks.delta.optimizeWrite.enabled"  # which fills tables slowly
+    with platform_lake(**{optimize: "false"}) as lake:
         for size in SIZES:
             _fill(lake, _of(size), size)
         _into_each(bench, lake, "new in a narrow range", lambda size: 100)
@@ -124,14 +123,14 @@ def _into_each(bench: Bench, lake: Lake, case: str, rows: Callable[[int], int | 
             measure(f"100 rows, {case}", f"into {size:,}", importer, work, spark=lake.get_spark())
 
 
-def _fill(lake: Lake, table: str, size: int, steps: int = 10) -> None:
+def _fill(lake: Lake, table: str, size: int) -> None:
     """Make a table as the importer makes it, and put so many genomes into it."""
     importer(Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(1)}), table))
     full = lake.prefix + table
     rest = ", ".join(f"`{column}`" for column in lake.table(table).columns if column != "Name")
-    for step in range(steps):
-        ids = f"range({step * size // steps}, {(step + 1) * size // steps})"
-        one = f"(SELECT * FROM {full} WHERE Name LIKE 'bin.%')"
+    one = f"(SELECT * FROM {full} WHERE Name LIKE 'bin.%')"
+    for step in range(10):
+        ids = f"range({step * size // 10}, {(step + 1) * size // 10})"
         genomes = f"SELECT concat('g', lpad(id, 8, '0')), {rest} FROM {ids} CROSS JOIN {one}"
         lake.get_spark().sql(f"INSERT INTO {full} (Name, {rest}) {genomes}")
 

@@ -318,3 +318,11 @@ def test_the_command_answers_at_once():
     used = os.times().children_user
     run(ROOT, "list")
     assert os.times().children_user - used + time.process_time() - start < 5  # seconds of CPU
+
+
+def test_an_importer_that_cannot_be_imported_is_described_by_where_to_look(project):
+    (project / "cdmeventimporters/checkm2.py").write_text("import nowhere_to_be_found\n")
+    done = run(project, "describe", "checkm2")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cdmeventimporters.checkm2 cannot be imported; `cdm-importers check checkm2` says why." in done.stderr
+    assert "nowhere_to_be_found" in run(project, "check", "checkm2").stdout

@@ -118,11 +118,14 @@ def _describe(
 ) -> None:
     "Show the data dictionary of an importer's tables: column, type, unit, range, meaning, source, first version."
     from cdmeventimporters.dev.catalog import declared_tables, describe
+    from cdmeventimporters.dev.java import NotReady
     from cdmeventimporters.dev.run import find_importer
 
     with _plainly():
         module = find_importer(tool).py_module
-    for table in declared_tables()[module]:
+        if not (tables := declared_tables().get(module)):
+            raise NotReady(f"{module} cannot be imported; `cdm-importers check {tool}` says why.")
+    for table in tables:
         columns = describe(table)
         _print(columns if any(columns.source) else columns.drop(columns="source"), f"{table.name}: {table.meaning}")
         typer.echo(f"Key: {', '.join(table.key)}. Source, unless a column says otherwise: {table.source}")
