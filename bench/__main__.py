@@ -13,8 +13,8 @@ from .report import write_report
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results.json"
-QUICK = [cases.hundred_rows, cases.thousand_files, cases.events_as_csep_runs_them, cases.cold_jvm]
-FULL = [*QUICK, cases.many_jobs, cases.large_table, cases.bad_rows, cases.twenty_million_rows]
+QUICK = [cases.hundred_rows, cases.events_as_csep_runs_them, cases.cold_jvm]
+FULL = [*QUICK, cases.thousand_files, cases.many_jobs, cases.large_table, cases.bad_rows, cases.twenty_million_rows]
 
 
 def main(
@@ -26,7 +26,7 @@ def main(
     if cold:
         print(cases.import_hits() if cold == "hits" else cases.cold_import(cold))
         return
-    bench = Bench(rounds=9 if full else 5, console=Console(stderr=True))
+    bench = Bench(rounds=9 if full else 4, console=Console(stderr=True))
     for case in FULL if full or only else QUICK:
         if only in ("", case.__name__):
             bench.console.rule(case.__doc__.split(":")[0])

@@ -71,7 +71,7 @@ def thousand_files(bench: Bench):
 def events_as_csep_runs_them(bench: Bench):
     """An event as CSEP runs it, in a new session in a warm JVM; the import alone is measured."""
     with platform_lake() as lake:
-        for n in range(-4, bench.rounds):
+        for n in range(-3, bench.rounds):
             measure = bench.measure if n >= 0 else bench.warm_up
             for name in _rotated(SPARK, n):
                 lake.stop_session()
