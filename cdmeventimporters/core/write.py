@@ -37,13 +37,12 @@ _APPLICATION, _VERSION = "spark.databricks.delta.write.txnAppId", "spark.databri
 
 # %% ../../nbs/core/05_write.ipynb #8b96dee3
 _session = threading.RLock()
+_NOT_COMPILED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 _ALWAYS = {
     "spark.databricks.delta.snapshotPartitions": "1",
     "spark.sql.constraintPropagation.enabled": "false",
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    **_NOT_COMPILED,
 }
-_MANY = {"spark.sql.codegen.wholeStage": None, "spark.sql.codegen.factoryMode": None}
 _FEW = {
     "spark.sql.adaptive.enabled": "false",
     "spark.databricks.delta.merge.materializeSource": "none",
@@ -79,8 +78,8 @@ def session_of_ones_own(
 def over_many_rows(
     spark: SparkSession,
 ):  # a context manager
-    "Within, Spark compiles its queries."
-    return _settings(spark, _MANY)
+    "Within, Spark compiles its queries, as it does by default."
+    return _settings(spark, dict.fromkeys(_NOT_COMPILED))
 
 # %% ../../nbs/core/05_write.ipynb #13843378
 def _witnessed(spark: SparkSession, witness: Witness | None, few: bool = True):
