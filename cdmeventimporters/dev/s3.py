@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,13 +73,16 @@ def guarded(
 # %% ../../nbs/dev/03_s3.ipynb #e3573410
 def free_ports(n: int) -> list[int]:
     "Ports that nobody listens on just now, all different."
-    sockets = [socket.socket() for _ in range(n)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+    ports = []
+    for port in secrets.SystemRandom().sample(
+        range(10_000, 32_768), 10_000
+    ):  # the range that outgoing connections leave alone
+        with suppress(OSError), socket.socket() as s:
+            s.bind(("127.0.0.1", port))
+            ports.append(port)
+        if len(ports) == n:
+            return ports
+    raise NotReady(f"Of 10,000 ports between 10000 and 32767, only {len(ports)} are free; {n} are needed.")
 
 # %% ../../nbs/dev/03_s3.ipynb #36f20477
 _WEED_PARTS = [f"{part}.port{grpc}" for part in ("s3", "master", "volume", "filer", "admin") for grpc in ("", ".grpc")]
@@ -112,7 +116,8 @@ def _wait(s3: S3, log: Path, seconds: int = 30) -> None:
         except (BotoCoreError, ClientError):
             time.sleep(0.1)
     s3.stop()
-    raise NotReady(f"The S3 server {s3.name} did not answer in {seconds} s. It said: {log.read_text()[-500:]}")
+    said = log.read_text().split("\ngoroutine ")[0]  # not where in its code a server of Go was
+    raise NotReady(f"The S3 server {s3.name} did not answer in {seconds} s. It said: {said[-500:].strip()}")
 
 # %% ../../nbs/dev/03_s3.ipynb #77a13e36
 def _start(
