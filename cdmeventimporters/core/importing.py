@@ -314,7 +314,7 @@ def _found(target: _Target, checked: _Checked | None, started: datetime) -> Entr
 def _import_targets(spark: SparkSession, attempt: _Attempt, held: ExitStack, quarantine: bool) -> None:
     "Check all tables of the job, then write them."
     types = {t.name: check_table(spark, t.name, t.table.all_columns) for t in attempt.targets}
-    with meanwhile_looking_at(spark, types):
+    with meanwhile_looking_at(spark, (name for name, known in types.items() if known)):
         checked = [_check_unless_applied(spark, t, quarantine, attempt.again) for t in attempt.targets]
     if attempt.dry_run:
         attempt.entries = [_found(t, rows, attempt.started) for t, rows in zip(attempt.targets, checked, strict=True)]

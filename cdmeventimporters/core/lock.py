@@ -27,9 +27,14 @@ def _view(table: str, number: int) -> str:
 
 # %% ../../nbs/core/04_lock.ipynb #84f646b4
 def _numbers(spark: SparkSession, table: str) -> list[int]:
-    "The numbers of a table's locks, in order."
+    "The numbers of a table's locks, in order; none if there is no such namespace."
     namespace, name = table.lower().split(".")
-    views = spark.sql(f"SHOW VIEWS IN `{namespace}` LIKE '{name}_lock_*'").collect()
+    try:
+        views = spark.sql(f"SHOW VIEWS IN `{namespace}` LIKE '{name}_lock_*'").collect()
+    except Exception as error:
+        if "SCHEMA_NOT_FOUND" not in str(error):
+            raise
+        return []
     matches = (re.fullmatch(rf"{name}_lock_(\d+)", view.viewName) for view in views)
     return sorted(int(match[1]) for match in matches if match)
 
@@ -43,20 +48,20 @@ _THERE = re.compile("ALREADY_EXISTS|AlreadyExists")
 
 # %% ../../nbs/core/04_lock.ipynb #ba25dd44
 def _create(spark: SparkSession, table: str, number: int, text: str) -> bool:
-    "Create a lock that says `text`; whether it was not there, and is the highest."
+    "Create a lock that says `text`; whether it was not there."
     try:
         spark.sql(f"CREATE VIEW {_view(table, number)} AS SELECT {literal(text)} AS text")
     except Exception as error:
         if not _THERE.search(str(error)):
             raise
         return False
-    return _highest(spark, table) == number
+    return True
 
 # %% ../../nbs/core/04_lock.ipynb #9ff742c4
 def _text(spark: SparkSession, table: str, number: int) -> str:
     "What a lock says; nothing if it is gone."
     try:
-        return spark.sql(f"SELECT text FROM {_view(table, number)}").first().text
+        return spark.table(_view(table, number)).first().text
     except Exception as error:
         if "NOT_FOUND" not in str(error):
             raise
@@ -73,8 +78,8 @@ def _next(number: int) -> int:
     return number + 1 + number % 2
 
 # %% ../../nbs/core/04_lock.ipynb #3c1cbdef
-def _take(spark: SparkSession, table: str, holder: str) -> int:
-    "The number by which `holder` has the lock; raises `ImportFailed` if others do not give it back in time."
+def _take(spark: SparkSession, table: str, holder: str) -> list[int]:
+    "The table's locks, of which the last is `holder`'s; raises `ImportFailed` if others do not give theirs back in time."
     start = since = time.monotonic()
     seen, pause = None, 0.05
     while True:
@@ -82,8 +87,9 @@ def _take(spark: SparkSession, table: str, holder: str) -> int:
         if number != seen:
             seen, since = number, now
         if number % 2 == 0 or now - since > DEAD:
-            if _create(spark, table, _next(number), holder):
-                return _next(number)
+            created = _create(spark, table, _next(number), holder)
+            if created and (numbers := _numbers(spark, table))[-1:] == [_next(number)]:
+                return numbers
         elif now - start > PATIENCE:
             raise _still_held(table, _text(spark, table, number))
         else:
@@ -109,11 +115,11 @@ class Lock:
         holder: str,  # who waiters are told of
     ):
         self.spark, self.table, self.holder = spark, table, holder
-        self._before: list[str] = []  # words that the lock remembers, oldest first
-        self._new: list[str] = []
-        self._number, self._seen = _take(spark, table, holder), time.monotonic()
+        self._before, self._new = [], []  # the words that it remembers, oldest first
+        *below, self._number = _take(spark, table, holder)
+        self._seen = time.monotonic()
         self._renewing, self._done = threading.Lock(), threading.Event()
-        self._keeper = threading.Thread(target=_keep, args=[self], daemon=True)
+        self._keeper = threading.Thread(target=_keep, args=[self, below], daemon=True)
         self._keeper.start()
 
     @contextmanager
@@ -154,18 +160,17 @@ class Lock:
 MEMORY = 500  # words that a lock remembers
 
 # %% ../../nbs/core/04_lock.ipynb #da469aaa
-def _keep(lock: Lock) -> None:
+def _keep(lock: Lock, below: list[int]) -> None:
     "Sweep, and take the next numbers, until the lock is released."
     with suppress(Exception):
-        _sweep(lock)
+        _sweep(lock, below)
     while not lock._done.wait(ALIVE):
         with suppress(Exception):
             _renew(lock)
 
 # %% ../../nbs/core/04_lock.ipynb #f1f868a0
-def _sweep(lock: Lock) -> None:
+def _sweep(lock: Lock, below: list[int]) -> None:
     "Remove the locks below; what the last free one remembers is remembered."
-    below = [n for n in _numbers(lock.spark, lock.table) if n < lock._number]
     if free := [n for n in below if n % 2 == 0]:
         lock._before = _text(lock.spark, lock.table, free[-1]).split()
     for number in below:
@@ -174,11 +179,12 @@ def _sweep(lock: Lock) -> None:
 # %% ../../nbs/core/04_lock.ipynb #55050b94
 def _renew(lock: Lock) -> None:
     "Take the next odd number, unless another has the lock by now."
+    spark, table, number = lock.spark, lock.table, lock._number
     with lock._renewing:
-        number = lock._number
-        if _highest(lock.spark, lock.table) == number and _create(lock.spark, lock.table, number + 2, lock.holder):
+        created = _highest(spark, table) == number and _create(spark, table, number + 2, lock.holder)
+        if created and _highest(spark, table) == number + 2:
             lock._number = number + 2
-            lock.spark.sql(f"DROP VIEW IF EXISTS {_view(lock.table, number)}")
+            spark.sql(f"DROP VIEW IF EXISTS {_view(table, number)}")
 
 # %% ../../nbs/core/04_lock.ipynb #8eda1572
 def _taken_over(table: str, heir: str) -> ImportFailed:

@@ -113,15 +113,14 @@ def was_applied(
 @contextmanager
 def meanwhile_looking_at(
     spark: SparkSession,
-    tables: Iterable[str],  # full names; there need not be such tables
+    tables: Iterable[str],  # full names
 ):
     "Within, Spark works out the state of these tables on the side, so that the next statement on them has it at hand."
 
     def look():
         for table in tables:
             with suppress(Exception):  # whatever it is, that statement will meet it, too
-                if _exists(spark, table):
-                    spark.sql(f"DESCRIBE DETAIL {_quoted(table)}").collect()
+                spark.sql(f"DESCRIBE DETAIL {_quoted(table)}").collect()
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -150,8 +149,6 @@ def was_just_applied(
     witness: Witness,
 ) -> bool:  # False if that is not known
     "Whether it is remembered that `table` has seen this witness."
-    if not spark.catalog.databaseExists(table.split(".")[0]):
-        return False
     remembered = remembers(spark, table)
     return bool(remembered) and memory_of(spark, table, witness) in remembered
 
@@ -169,9 +166,12 @@ def check_table(
     columns: Iterable[Column],
 ) -> dict[str, str]:  # types by column name in lower case, none if there is no table
     "What `table` has; raises `ImportFailed` if there is such a table and it cannot take these columns."
-    if not _exists(spark, table):
+    try:
+        types, provider = _describe(spark, table)
+    except Exception as error:
+        if "TABLE_OR_VIEW_NOT_FOUND" not in str(error):
+            raise
         return {}
-    types, provider = _describe(spark, table)
     if provider.lower() != "delta":
         raise ImportFailed(
             f"{table} is a {provider}; expected a Delta table.",

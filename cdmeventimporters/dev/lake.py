@@ -84,14 +84,23 @@ def desk_settings(
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.shuffle.partitions": "4",
-        "spark.databricks.delta.snapshotPartitions": "2",
-        "spark.buffer.pageSize": "1000k",
+        "spark.databricks.delta.snapshotPartitions": "1",
+        "spark.buffer.pageSize": "1m",
         "spark.hadoop.fs.s3a.endpoint.region": "us-east-1",
         "spark.hadoop.fs.s3a.buffer.dir": str(folder / "tmp"),
         **{f"spark.hadoop.{name}": value for name, value in catalog.items()},
     }
 
 # %% ../../nbs/dev/04_lake.ipynb #f7ae0e6e
+_SECOND_COMPILER = {
+    "Invocation": 50_000,
+    "MinInvocation": 6_000,
+    "Compile": 150_000,
+    "BackEdge": 400_000,
+}  # calls, loops
+_BRIEFLY = " ".join(["-XX:+UseSerialGC", *(f"-XX:Tier4{what}Threshold={n}" for what, n in _SECOND_COMPILER.items())])
+
+
 def _start_jvm(
     folder: Path,  # for the log
     memory: str,  # of its heap, e.g. `3g`
@@ -103,7 +112,7 @@ def _start_jvm(
     os.environ["SPARK_DIST_CLASSPATH"] = f"{jars()}/*"
     derby = f"-Dderby.stream.error.file={folder / 'derby.log'} -Dderby.system.durability=test"
     conf = SparkConf(loadDefaults=False).set("spark.driver.memory", memory)
-    conf.set("spark.driver.extraJavaOptions", derby)
+    conf.set("spark.driver.extraJavaOptions", f"{derby} {_BRIEFLY}")
     with (folder / "spark.log").open("w") as log:
         try:
             gateway = launch_gateway(conf, {"stdout": log, "stderr": log})
