@@ -10,6 +10,8 @@ ENSURE_UV = [ -x "$(UV)" ] || { echo "Fetching uv $(UV_VERSION) …"; \
 	$(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }
 SYNC = UV_PYTHON_DOWNLOADS=never $(UV) sync --frozen --python $(PYTHON)
 PY := .venv/bin/python
+# What a test's Java runs, it runs seldom: its second, thorough compiler would take longer than it saves.
+TEST := IN_TEST=1 SPARK_SUBMIT_OPTS="-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=400m"
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cdm-event-importers
 CREDENTIALS := CDM_S3_ROOT_USER CDM_S3_ROOT_PASSWORD CDM_S3_USER CDM_S3_PASSWORD CDM_DATABASE_PASSWORD CDM_SPARK_SECRET CDM_LAB_TOKEN
 MINIO_VERSION := v0.0.0-20250907161309-07c3a429bfed
@@ -26,25 +28,25 @@ demo: env ## the lake, and a little history of CheckM2 jobs in it
 test: env .venv-faults/.made ## lint, then all tests and all notebooks, on SeaweedFS
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
-	IN_TEST=1 $(PY) -m pytest --nbval-lax --numprocesses 2 --dist loadfile
+	$(TEST) $(PY) -m pytest --nbval-lax --numprocesses 2 --dist loadfile
 
 fuzz: env ## FUZZ=10 times as many odd inputs as in make test, others each time
-	CDM_FUZZ=$(or $(FUZZ),10) IN_TEST=1 $(PY) -m pytest tests/test_fuzz.py
+	CDM_FUZZ=$(or $(FUZZ),10) $(TEST) $(PY) -m pytest tests/test_fuzz.py
 
 test-drivers: env ## three drivers on one table, each with a JVM of its own: 60 jobs, each delivered twice
-	CDM_DRIVER_JOBS=60 IN_TEST=1 $(PY) -m pytest tests/test_drivers.py
+	CDM_DRIVER_JOBS=60 $(TEST) $(PY) -m pytest tests/test_drivers.py
 
 test-kill: env ## kill -9 of a driver at each step, and at 30 random moments; CDM_KILL_SEED=… repeats a run
-	CDM_KILLS=30 IN_TEST=1 $(PY) -m pytest -s tests/test_kill.py
+	CDM_KILLS=30 $(TEST) $(PY) -m pytest -s tests/test_kill.py
 
 test-faults: env .venv-faults/.made ## what happens when S3 fails: all cases, of which `make test` has some
-	IN_TEST=1 $(PY) -m pytest tests/test_faults.py -m ""
+	$(TEST) $(PY) -m pytest tests/test_faults.py -m ""
 
 test-outages: env .venv-faults/.made ## a driver that stands still, a metastore that goes away, a full disk
-	IN_TEST=1 $(PY) -m pytest tests/test_outages.py -m ""
+	$(TEST) $(PY) -m pytest tests/test_outages.py -m ""
 
 test-minio: env minio .venv-faults/.made ## the tests on a MinIO server
-	PATH="$(CACHE)/bin:$$PATH" CDM_TEST_S3=minio IN_TEST=1 $(PY) -m pytest tests $(PYTEST_ARGS)
+	PATH="$(CACHE)/bin:$$PATH" CDM_TEST_S3=minio $(TEST) $(PY) -m pytest tests $(PYTEST_ARGS)
 
 test-cluster: env minio ## the services of docker-compose.yml as processes, and a part of the tests in a driver on them
 	PATH="$(CACHE)/bin:$$PATH" $(PY) tests/cluster.py pytest tests $(or $(PYTEST_ARGS),-m 'matrix and not once')
@@ -62,7 +64,7 @@ test-ci-matrix: test-matrix
 
 test-spark%: .venv-spark%/.made .venv-faults/.made
 	@$(PYTHON) cdmeventimporters/dev/java.py
-	IN_TEST=1 .venv-spark$*/bin/python -m pytest tests $(PYTEST_ARGS)
+	$(TEST) .venv-spark$*/bin/python -m pytest tests $(PYTEST_ARGS)
 
 bench: env ## what an import costs, beside the limit and the alternatives; BENCH=--full for all cases
 	$(SYNC) --group bench --quiet

@@ -2,6 +2,8 @@
 
 import itertools
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +33,12 @@ def report(*rows, header=HEADER, **cells) -> str:
     genome = dict(zip(HEADER.split("\t"), ROWS[0].split("\t"), strict=True)) | cells
     rows = rows or ["\t".join(genome.get(name, "") for name in names)]
     return "\n".join([header, *rows, ""])
+
+
+def cdm_importers(*arguments, cwd=None, env=os.environ) -> subprocess.CompletedProcess:
+    """What the command line says, in a process of its own."""
+    command = [Path(sys.executable).parent / "cdm-importers", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env={**env, "COLUMNS": "200"}, capture_output=True, text=True)
 
 
 def pytest_configure(config):

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TOOLS
+from conftest import ROOT, TOOLS, cdm_importers
 
 from cdmeventimporters.dev.check import check
 from cdmeventimporters.dev.guess import Refused, guess_table, read_sample
@@ -49,9 +49,7 @@ def samples(tmp_path) -> Path:
 
 def run(project: Path, *arguments) -> subprocess.CompletedProcess:
     """What the command says in a project."""
-    command = [Path(sys.executable).parent / "cdm-importers", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(project), "COLUMNS": "200"}
-    return subprocess.run(command, cwd=project.parent, env=environment, capture_output=True, text=True)
+    return cdm_importers(*arguments, cwd=project.parent, env=os.environ | {"PYTHONPATH": str(project)})
 
 
 def written(project: Path) -> dict[str, bytes]:

@@ -2,12 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import pytest
-from conftest import IMAGE, NEW, report
+from conftest import IMAGE, NEW, cdm_importers, report
 
 from cdmeventimporters.dev.jars import jars
 from cdmeventimporters.dev.lake import csep_settings, desk_settings
@@ -29,12 +27,9 @@ def conf_dir(shared_lake, tmp_path_factory):
 
 def said(conf_dir, *command):
     """The exit status of a command, and what it prints."""
-    env = {
-        name: value for name, value in os.environ.items() if name not in (*CLUSTER, "CDM_LAKE", "SPARK_DIST_CLASSPATH")
-    }
-    env |= {"SPARK_CONF_DIR": str(conf_dir), "COLUMNS": "200"}
-    cli = [sys.executable, "-m", "cdmeventimporters.dev.cli", *map(str, command)]
-    done = subprocess.run(cli, env=env, capture_output=True, text=True)
+    others = (*CLUSTER, "CDM_LAKE", "SPARK_DIST_CLASSPATH")
+    env = {name: value for name, value in os.environ.items() if name not in others}
+    done = cdm_importers(*command, env=env | {"SPARK_CONF_DIR": str(conf_dir)})
     return done.returncode, done.stdout, done.stderr
 
 

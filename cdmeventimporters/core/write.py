@@ -55,11 +55,12 @@ def _settings(spark: SparkSession, wanted: dict[str, str | None]):
     "Within, the session has these settings, None meaning unset, and no other thread of this process is in here."
     with _session:
         before = {name: spark.conf.get(name, None) for name in wanted}
+        others = {name: value for name, value in wanted.items() if value != before[name]}
         try:
-            _configure(spark, wanted)
+            _configure(spark, others)
             yield
         finally:
-            _configure(spark, before)
+            _configure(spark, {name: before[name] for name in others})
 
 # %% ../../nbs/core/05_write.ipynb #2bac3173
 def _configure(spark: SparkSession, settings: dict[str, str | None]) -> None:

@@ -141,6 +141,8 @@ def read_sample(
     lines = read_lines(file)
     comments = _comments(lines)
     body = [line for line in lines if line not in comments]
+    if body and all(line.startswith("\t") for line in body):
+        raise Refused(f"{file} is no table: all of its lines begin with a tab, so it is an indented text.")
     separator = separator_of(body) if body else None
     if body and not separator:
         raise Refused(
