@@ -19,7 +19,7 @@ FULL = [*QUICK, cases.thousand_files, cases.many_jobs, cases.large_table, cases.
 
 def main(
     full: Annotated[bool, typer.Option(help="All cases; half an hour")] = False,
-    only: Annotated[str, typer.Option(help="Only the case of this function in cases.py; the other results stay")] = "",
+    only: Annotated[str, typer.Option(help="Only the case of this function in cases.py")] = "",
     cold: Annotated[str, typer.Option(hidden=True)] = "",
 ):
     """What an import costs, beside the limit and the alternatives."""
@@ -32,7 +32,7 @@ def main(
             bench.console.rule(case.__doc__.split(":")[0])
             case(bench)
     bench.console.print(bench.table())
-    results = json.loads(RESULTS.read_text()) if only and RESULTS.exists() else {}
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     results |= bench.results()
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     write_report(results, FOLDER)
