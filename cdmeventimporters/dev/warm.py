@@ -175,10 +175,11 @@ logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)  # says th
 
 # %% ../../nbs/dev/05_warm.ipynb #71e0a9d4
 def practise(
-    home: Path,  # where a warm lake says how to get in, as soon as it is up
+    home: Path,  # where a warm lake says how to get in, within two minutes
 ) -> Outcome:  # of the last event
-    "Play the demo's history on a warm lake, so that Java has compiled most of what an import takes."
-    while not (home / "connection.json").exists():
+    "Play the demo's history on a warm lake, so that Java has compiled most of what an import takes; `NotReady` if there is no lake."
+    end = time.monotonic() + 120
+    while not (home / "connection.json").exists() and time.monotonic() < end:
         time.sleep(0.1)
     return play(WarmLake(_connection(home, None)), Console(quiet=True))
 
