@@ -27,14 +27,9 @@ def _view(table: str, number: int) -> str:
 
 # %% ../../nbs/core/04_lock.ipynb #84f646b4
 def _numbers(spark: SparkSession, table: str) -> list[int]:
-    "The numbers of a table's locks, in order; none if there is no such namespace."
+    "The numbers of a table's locks, in order."
     namespace, name = table.lower().split(".")
-    try:
-        views = spark.sql(f"SHOW VIEWS IN `{namespace}` LIKE '{name}_lock_*'").collect()
-    except Exception as error:
-        if "SCHEMA_NOT_FOUND" not in str(error):
-            raise
-        return []
+    views = spark.sql(f"SHOW VIEWS IN `{namespace}` LIKE '{name}_lock_*'").collect()
     matches = (re.fullmatch(rf"{name}_lock_(\d+)", view.viewName) for view in views)
     return sorted(int(match[1]) for match in matches if match)
 
@@ -224,6 +219,11 @@ def remembers(
     spark: SparkSession,
     table: str,  # full name
 ) -> list[str]:
-    "What the lock of `table` remembers while it is free; nothing while somebody has it."
-    number = _highest(spark, table)
+    "What the lock of `table` remembers while it is free; nothing while somebody has it, or without its namespace."
+    try:
+        number = _highest(spark, table)
+    except Exception as error:
+        if "SCHEMA_NOT_FOUND" not in str(error):
+            raise
+        return []
     return _text(spark, table, number).split() if number and number % 2 == 0 else []

@@ -92,12 +92,8 @@ def desk_settings(
     }
 
 # %% ../../nbs/dev/04_lake.ipynb #f7ae0e6e
-_SECOND_COMPILER = {
-    "Invocation": 50_000,
-    "MinInvocation": 6_000,
-    "Compile": 150_000,
-    "BackEdge": 400_000,
-}  # calls, loops
+# after how many calls and rounds of loops
+_SECOND_COMPILER = {"Invocation": 50_000, "MinInvocation": 6_000, "Compile": 150_000, "BackEdge": 400_000}
 _BRIEFLY = " ".join(["-XX:+UseSerialGC", *(f"-XX:Tier4{what}Threshold={n}" for what, n in _SECOND_COMPILER.items())])
 
 

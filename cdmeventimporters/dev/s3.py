@@ -71,12 +71,13 @@ def guarded(
         )  # fmt: skip
 
 # %% ../../nbs/dev/03_s3.ipynb #e3573410
+_QUIET = range(10_000, 32_768)  # ports that outgoing connections leave alone
+
+
 def free_ports(n: int) -> list[int]:
     "Ports that nobody listens on just now, all different."
     ports = []
-    for port in secrets.SystemRandom().sample(
-        range(10_000, 32_768), 10_000
-    ):  # the range that outgoing connections leave alone
+    for port in secrets.SystemRandom().sample(_QUIET, 10_000):
         with suppress(OSError), socket.socket() as s:
             s.bind(("127.0.0.1", port))
             ports.append(port)
