@@ -26,7 +26,7 @@ from xml.sax.saxutils import escape
 
 from .jars import _cache, _put_in_place, _spark_jars, jars
 from .java import NotReady, check_java
-from .s3 import free_ports, guarded
+from .s3 import _last_words, free_ports, guarded
 
 # %% ../../nbs/dev/03b_metastore.ipynb #87d9272d
 _HIVE = "hive-3.1.3"
@@ -95,12 +95,6 @@ def _postgres(program: str, *arguments: str | Path) -> list[str]:
         raise NotReady("There is no PostgreSQL: run `make env`.")
     command = Path(package.origin).parent / "pginstall/bin" / program
     return [*(_AS_NOBODY if os.geteuid() == 0 else ()), *map(str, (command, *arguments))]
-
-# %% ../../nbs/dev/03b_metastore.ipynb #157f96dd
-def _last_words(said: str) -> str:
-    "What stands at the end of a log, but for stack traces."
-    lines = [x for x in said.strip().splitlines() if x and not x.lstrip().startswith(("at ", "..."))]
-    return "\n".join(lines)[-500:]
 
 # %% ../../nbs/dev/03b_metastore.ipynb #c37f04dd
 def _run(what: str, command: list[str], **how) -> str:

@@ -106,6 +106,13 @@ def _minio(data: Path, port: int) -> list[str]:
         raise NotReady("There is no minio on the PATH: run `make minio` and put it there, or use seaweedfs.")
     return [minio, "server", "--quiet", "--address", f"127.0.0.1:{port}", str(data)]
 
+# %% ../../nbs/dev/03_s3.ipynb #157f96dd
+def _last_words(said: str) -> str:
+    "What stands at the end of a log, but for stack traces."
+    said = said.split("\ngoroutine ")[0]  # where Go begins to say at what it was
+    lines = [x for x in said.strip().splitlines() if x and not x.lstrip().startswith(("at ", "..."))]
+    return "\n".join(lines)[-500:]
+
 # %% ../../nbs/dev/03_s3.ipynb #816e6582
 def _wait(s3: S3, log: Path, seconds: int = 30) -> None:
     "Return when the server answers; `NotReady` with its last words if it never does."
@@ -117,8 +124,7 @@ def _wait(s3: S3, log: Path, seconds: int = 30) -> None:
         except (BotoCoreError, ClientError):
             time.sleep(0.1)
     s3.stop()
-    said = log.read_text().split("\ngoroutine ")[0]  # not where in its code a server of Go was
-    raise NotReady(f"The S3 server {s3.name} did not answer in {seconds} s. It said: {said[-500:].strip()}")
+    raise NotReady(f"The S3 server {s3.name} did not answer in {seconds} s. It said: {_last_words(log.read_text())}")
 
 # %% ../../nbs/dev/03_s3.ipynb #77a13e36
 def _start(
