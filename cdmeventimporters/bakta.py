@@ -18,7 +18,7 @@ features = Table(
     key=("genome", "Sequence_Id", "Type", "Start", "Stop", "Strand", "cts_job_id"),
     source="README, bakta/io/tsv.py and bakta/constants.py of Bakta 1.1 to 1.11, and Schwengers et al. 2021, doi:10.1099/mgen.0.000685",
     columns=[
-        Column("genome", "string", "Genome: the prefix of the output file, which is the name of the genome's file unless --prefix says otherwise", path=r"([^/]+)\.tsv$"),
+        Column("genome", "string", "Genome: the prefix of the output file, which is the name of the genome's file unless --prefix says otherwise", extract_from_path=r"([^/]+)\.tsv$"),
         Column("Sequence_Id", "string", "Contig, chromosome or plasmid; contig_1, contig_2 … in each genome unless names were kept", header="#Sequence Id"),
         Column("Type", "string", "What the feature is: cds, sorf, tRNA, tmRNA, rRNA, ncRNA, ncRNA-region, crispr, crispr-repeat, crispr-spacer, gap, assembly_gap, oriC, oriV, oriT"),
         Column("Start", "int", "First base of the feature on the forward strand, counted from 1; larger than Stop if the feature goes across the origin", unit="bp", between=(1, None)),

@@ -31,7 +31,7 @@ quality_report = Table(
         Column("Total_Coding_Sequences", "int", "Predicted genes that code for proteins", between=(0, None)),
         Column("Total_Contigs", "int", "Contigs", between=(0, None), since="1.0.2"),
         Column("Max_Contig_Length", "int", "Length of the longest contig", unit="bp", between=(0, None), since="1.0.2"),
-        Column("Additional_Notes", "string", "What CheckM2 remarks, such as low confidence", nulls=("None",)),
+        Column("Additional_Notes", "string", "What CheckM2 remarks, such as low confidence", na_values=("None",)),
     ],
 )  # fmt: skip
 

@@ -21,10 +21,10 @@ annotations = Table(
     "Functions of proteins as eggNOG-mapper takes them over from orthologs: one row for each protein with an ortholog and job",
     files="*.emapper.annotations",
     key=("genome", "query", "cts_job_id"),
-    nulls=("-",),
+    na_values=("-",),
     source="wiki of eggNOG-mapper 2.0 to 2.1 and eggnogmapper/annotation/output.py, and Cantalapiedra et al. 2021, doi:10.1093/molbev/msab293",
     columns=[
-        Column("genome", "string", "Genome, or other set of proteins, that was annotated: the prefix of the output file, from -o", path=r"([^/]+)\.emapper\.annotations$"),
+        Column("genome", "string", "Genome, or other set of proteins, that was annotated: the prefix of the output file, from -o", extract_from_path=r"([^/]+)\.emapper\.annotations$"),
         Column("query", "string", "Protein: its name up to the first blank", header="#query", aliases=("#query_name",)),
         Column("seed_ortholog", "string", "Best match in eggNOG: taxon identifier, dot, protein", aliases=("seed_eggNOG_ortholog",)),
         Column("evalue", "double", "Expected number of matches this good by chance", between=(0, None), aliases=("seed_ortholog_evalue",)),
@@ -48,8 +48,8 @@ annotations = Table(
         Column("PFAMs", "array<string>", "Names of Pfam domains", separator=",", since="2.0.2"),
     ],
     layouts=(
-        Layout(header="#query", comment="#", by="eggNOG-mapper 2 without -m novel_fams"),
-        Layout(header=None, fields=_FIELDS, comment="#", by="its --no_file_comments"),
+        Layout(header="#query", comment="#", written_by="eggNOG-mapper 2 without -m novel_fams"),
+        Layout(header=None, fields=_FIELDS, comment="#", written_by="its --no_file_comments"),
     ),
 )  # fmt: skip
 

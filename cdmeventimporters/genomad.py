@@ -15,7 +15,7 @@ _GENOME = Column(
     "genome",
     "string",
     "Genome or metagenome: name of its FASTA file without the extension, the prefix of the output file",
-    path=r"([^/]+)_(?:virus|plasmid)_(?:summary|genes)\.tsv$",
+    extract_from_path=r"([^/]+)_(?:virus|plasmid)_(?:summary|genes)\.tsv$",
 )
 _LENGTH = Column("length", "int", "Length of the sequence", unit="bp", between=(1, None))
 _GENES = Column("n_genes", "int", "Genes on the sequence", between=(0, None))
@@ -32,7 +32,7 @@ virus_summary = Table(
     "Viruses and proviruses as geNomad finds them: one row for each of them and job",
     files="*_virus_summary.tsv",
     key=("genome", "seq_name", "cts_job_id"),
-    nulls=("NA",),
+    na_values=("NA",),
     source=_SOURCE,
     columns=[
         _GENOME,
@@ -56,7 +56,7 @@ plasmid_summary = Table(
     "Plasmids as geNomad finds them: one row for each of them and job",
     files="*_plasmid_summary.tsv",
     key=("genome", "seq_name", "cts_job_id"),
-    nulls=("NA",),
+    na_values=("NA",),
     source=_SOURCE,
     columns=[
         _GENOME,
@@ -108,7 +108,7 @@ def _genes(of: str) -> Table:
         files=f"*_{of}_genes.tsv",
         exclude=("*_annotate/*_genes.tsv",),
         key=("genome", "gene", "cts_job_id"),
-        nulls=("NA",),
+        na_values=("NA",),
         source=_SOURCE,
         columns=_GENE_COLUMNS,
     )

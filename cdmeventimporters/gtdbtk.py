@@ -15,7 +15,7 @@ summary = Table(
     "Taxonomy of genomes as GTDB-Tk classifies them: one row for each genome, from the job that completed last",
     files="*.summary.tsv",
     key="user_genome",
-    nulls=("N/A",),
+    na_values=("N/A",),
     source="ecogenomics.github.io/GTDBTk/files/summary.tsv.html, for GTDB-Tk 1.7 to 2.6",
     columns=[
         Column("user_genome", "string", "Genome: name of its file without the extension"),

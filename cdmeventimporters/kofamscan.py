@@ -22,15 +22,15 @@ kofamscan = Table(
         Column("gene_name", "string", "Gene: the name of its protein, up to the first blank", header="gene name", pattern=r"\S+"),
         Column("KO", "string", "KEGG ortholog", pattern=r"K\d{5}"),
         CTS_JOB_ID,
-        Column("threshold", "float", "Score that the KO demands", unit="bits", header="thrshld", nulls=("-",), since="not in mapper"),
+        Column("threshold", "float", "Score that the KO demands", unit="bits", header="thrshld", na_values=("-",), since="not in mapper"),
         Column("score", "float", "Score of the protein against the profile", unit="bits", since="not in mapper"),
         Column("evalue", "double", "Expected number of hits this good by chance", header="E-value", between=(0, None), since="not in mapper"),
         Column("KO_definition", "string", "What the ortholog does", header="KO definition", since="not in mapper"),
     ],
     layouts=(
-        Layout(header="#\tgene name\t", comment="#", quoted=True, only=("#", r"\*"), by="-f detail-tsv"),
-        Layout(header="# gene name ", fields=_FIELDS, comment="#-", separator=" +", only=("#", r"\*"), by="-f detail"),
-        Layout(header=None, fields=("gene name", "KO"), ragged=True, only=("KO", ".+"), by="-f mapper"),
+        Layout(header="#\tgene name\t", comment="#", quoted=True, keep_where=("#", r"\*"), written_by="-f detail-tsv"),
+        Layout(header="# gene name ", fields=_FIELDS, comment="#-", separator=" +", keep_where=("#", r"\*"), written_by="-f detail"),
+        Layout(header=None, fields=("gene name", "KO"), ragged=True, keep_where=("KO", ".+"), written_by="-f mapper"),
     ),
 )  # fmt: skip
 

@@ -21,7 +21,7 @@ clusters = Table(
         Column("member", "string", "Sequence in the cluster: its identifier, up to the first blank", pattern=r"\S+"),
         CTS_JOB_ID,
     ],
-    layouts=Layout(header=None, fields=("representative", "member"), by="mmseqs easy-cluster, easy-linclust and createtsv"),
+    layouts=Layout(header=None, fields=("representative", "member"), written_by="mmseqs easy-cluster, easy-linclust and createtsv"),
 )  # fmt: skip
 
 # %% ../nbs/importers/mmseqs2.ipynb #4e60189f

@@ -29,16 +29,16 @@ MODULES = {
 ONLY_GRAM_NEGATIVE = ("OMPMotif", "OMSVM", "PPSVM")
 
 # %% ../nbs/importers/psortb.ipynb #a0936d60
-def _of_module(module: str, what: str, meaning: str) -> Column:
+def _of_module(module: str, what: str, description: str) -> Column:
     "The column of what a module says."
     kinds = "-" if module in ONLY_GRAM_NEGATIVE else ("-", "+", "_a")
     header, *aliases = (f"{module}{kind}_{what}" for kind in kinds)
     name = f"{module.replace('-', '_')}_{what}"
-    return Column(name, "string", meaning, header=header, aliases=tuple(aliases), since="-o long")
+    return Column(name, "string", description, header=header, aliases=tuple(aliases), since="-o long")
 
 # %% ../nbs/importers/psortb.ipynb #ef17152d
 records = Layout(
-    by="-o normal",
+    written_by="-o normal",
     header=None,
     record=("SeqID: ", "-----"),
     fields={
@@ -60,12 +60,12 @@ localizations = Table(
     key=("SeqID", "cts_job_id"),
     source="Bio::Tools::PSort::Report::Formatter of PSORTb 3.0, and Yu et al. 2010, doi:10.1093/bioinformatics/btq249",
     columns=[
-        Column("SeqID", "string", "Protein: its identifier, up to the first blank", part=r"^(\S+)"),
-        Column("Description", "string", "What else the FASTA file says of it", header="SeqID", part=r"^\S+ +(.*)"),
-        Column("genome", "string", "What the file's name begins with, unless that is the time of the run", path=r"/(?!\d{14}[_.])([^/]+?)(?:_\d{14})?[_.]psortb[^/]*$"),
-        Column("organism_type", "string", "For which kind of organism PSORTb predicted: gramneg, grampos or archaea", path=r"[_.](gramneg|grampos|archaea)[^/]*$"),
-        Column("Localization", "string", "Site with the highest score; Unknown if that is below the cutoff, 7.5 by default", aliases=("Final_Localization",), part=r"^(\S+)", required=True),
-        Column("Localization_Details", "string", "Remark on the site, such as that there may be several", header="Final_Localization_Details", aliases=("Localization",), part=r"\((.*)\)"),
+        Column("SeqID", "string", "Protein: its identifier, up to the first blank", extract=r"^(\S+)"),
+        Column("Description", "string", "What else the FASTA file says of it", header="SeqID", extract=r"^\S+ +(.*)"),
+        Column("genome", "string", "What the file's name begins with, unless that is the time of the run", extract_from_path=r"/(?!\d{14}[_.])([^/]+?)(?:_\d{14})?[_.]psortb[^/]*$"),
+        Column("organism_type", "string", "For which kind of organism PSORTb predicted: gramneg, grampos or archaea", extract_from_path=r"[_.](gramneg|grampos|archaea)[^/]*$"),
+        Column("Localization", "string", "Site with the highest score; Unknown if that is below the cutoff, 7.5 by default", aliases=("Final_Localization",), extract=r"^(\S+)", required=True),
+        Column("Localization_Details", "string", "Remark on the site, such as that there may be several", header="Final_Localization_Details", aliases=("Localization",), extract=r"\((.*)\)"),
         Column("Score", "float", "Score of the best site", between=(0, 10), aliases=("Final_Score",), required=True),
         *(Column(f"{site}_Score", "float", f"Score of the site {site}", between=(0, 10), since="-o normal, -o long") for site in SITES),
         Column("Secondary_Localization", "array<string>", "Subcategories of the site, such as Flagellar or Host Associated", separator=",", since="-o normal, -o long"),
@@ -74,7 +74,7 @@ localizations = Table(
         Column("PSortb_Version", "string", "Version of PSORTb, as it says itself", since="-o long"),
         Column("Analysis_Report", "array<string>", "What each module says: module, site, and in brackets the reason", separator="\n    ", since="-o normal"),
     ],
-    layouts=(Layout(header="SeqID\t", trailing=True, by="-o terse and -o long"), records),
+    layouts=(Layout(header="SeqID\t", trailing=True, written_by="-o terse and -o long"), records),
 )  # fmt: skip
 
 # %% ../nbs/importers/psortb.ipynb #879f51f2

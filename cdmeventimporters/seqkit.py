@@ -37,7 +37,7 @@ stats = Table(
         Column("GC", "double", "Share of G and C among the bases", unit="%", header="GC(%)", between=(0, 100), since="2, -a"),
         Column("sum_n", "bigint", "Ambiguous bases (N) in all sequences", between=(0, None), since="2.10, -a"),
     ],
-    layouts=(Layout(header="file\t", by="seqkit stats -T"), Layout(header="file  ", separator=" {2,}", thousands=True, by="seqkit stats")),
+    layouts=(Layout(header="file\t", written_by="seqkit stats -T"), Layout(header="file  ", separator=" {2,}", thousands=True, written_by="seqkit stats")),
 )  # fmt: skip
 
 # %% ../nbs/importers/seqkit.ipynb #705a7f43

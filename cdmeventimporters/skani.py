@@ -12,8 +12,8 @@ from .core.spec import Column, Layout, Table
 # %% ../nbs/importers/skani.ipynb #bbfc0e56
 def _contigs(genome: str, share: int) -> Column:
     "The column with a quantile of the lengths of a genome's contigs."
-    name, meaning = f"{genome}_{share}_ctg_len", f"{share} % of the {genome.lower()} genome's contigs are not longer"
-    return Column(name, "bigint", meaning, unit="bp", between=(0, None), nulls=("-1",), since="--detailed")
+    name, description = f"{genome}_{share}_ctg_len", f"{share} % of the {genome.lower()} genome's contigs are not longer"
+    return Column(name, "bigint", description, unit="bp", between=(0, None), na_values=("-1",), since="--detailed")
 
 # %% ../nbs/importers/skani.ipynb #c2a6bb72
 pairs = Table(
@@ -39,7 +39,7 @@ pairs = Table(
         Column("Avg_chain_len", "bigint", "Mean length of the chains of seeds that align", unit="bp", between=(0, None), since="--detailed"),
         Column("Total_bases_covered", "bigint", "Bases that the chains cover", unit="bp", between=(0, None), since="--detailed"),
     ],
-    layouts=Layout(header="Ref_file\t", by="skani dist, skani search and skani triangle -E"),
+    layouts=Layout(header="Ref_file\t", written_by="skani dist, skani search and skani triangle -E"),
 )  # fmt: skip
 
 # %% ../nbs/importers/skani.ipynb #f387acea

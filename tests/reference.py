@@ -126,9 +126,9 @@ def _fitting(rows: list[tuple[int, str]], layout, table) -> Form | None:
     form = Form(layout, names, rows[0][1], rows[1:])
     if not first.startswith(layout.header) or len(set(names)) < len(names):
         return None
-    if not layout.fields and layout.only and layout.only[0] not in names:
+    if not layout.fields and layout.keep_where and layout.keep_where[0] not in names:
         return None
-    columns = [c for c in table.tool_columns if not c.path and not c.since]
+    columns = [c for c in table.tool_columns if not c.extract_from_path and not c.since]
     return form if layout.fields or all(_place(c, names) is not None for c in columns) else None
 
 
@@ -149,19 +149,19 @@ def _row(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[str
     """The values of a line, none if it is left out, and the columns that are wrong; `fields` if their number is."""
     if len(cells) != len(form.names):
         return {}, ["fields"]
-    left_out, known = form.layout.only or (), set()
+    left_out, known = form.layout.keep_where or (), set()
     unwanted = left_out and not re.fullmatch(left_out[1], cells[form.names.index(left_out[0])])
     if unwanted and all(_is_shaped(column, cells, form) for column in table.tool_columns if column.pattern):
         return {}, None
     row, wrong = {}, []
     for column in table.tool_columns:
-        place = None if column.path else _place(column, form.names)
+        place = None if column.extract_from_path else _place(column, form.names)
         known.add(place)
         cell = cells[place] if place is not None else ""
-        if column.path:
-            cell = found[1] if (found := re.search(column.path, file)) else ""
-        if column.part:
-            cell = found[1] if (found := re.search(column.part, cell)) else ""
+        if column.extract_from_path:
+            cell = found[1] if (found := re.search(column.extract_from_path, file)) else ""
+        if column.extract:
+            cell = found[1] if (found := re.search(column.extract, cell)) else ""
         if column.type not in ("string", "array<string>"):
             cell = _plain(cell, form.layout)
         try:
@@ -192,7 +192,7 @@ def _plain(cell: str, layout) -> str:
 def _value(cell: str, column, table):
     """The value of a cell; ValueError if it is bad."""
     is_key = column.name in table.key
-    if cell == "" or (cell in (*table.nulls, *column.nulls) and not is_key):
+    if cell == "" or (cell in (*table.na_values, *column.na_values) and not is_key):
         if column.required or is_key:
             raise ValueError
         return None

@@ -83,13 +83,13 @@ def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
         "to do: what else the tool's documentation warns of, and whether a file is always called `ribo.tsv`",
         "to do: what identifies a row in all jobs, and whether a second run of the same input replaces the first",
         "to do: what a row says; one row for each what",
-        "to do: which document and versions of the tool the meanings are from",
-        "to do: meaning of genome, such as soil.1",
-        "to do: meaning of copies_n, such as 12",
+        "to do: which document and versions of the tool the descriptions are from",
+        "to do: description of genome, such as soil.1",
+        "to do: description of copies_n, such as 12",
         "to do: unit of copies_n; leave it out for a count or a score",
-        "to do: meaning of identity, such as 88.4",
+        "to do: description of identity, such as 88.4",
         "to do: unit of identity; leave it out for a count or a score",
-        "to do: meaning of pfams, such as PF1;PF4",
+        "to do: description of pfams, such as PF1;PF4",
         "to do: a question that the table answers, and how",
         "to do: what its table says",
         "14 findings",
@@ -114,7 +114,7 @@ def test_a_declaration_holds_what_the_samples_tell(samples):
         ("pfams", "array<string>", None, (), "2.0", ";"),
     ]
     assert [(x.header, x.comment) for x in table.layouts] == [("#genome", "#"), ("", None)]
-    assert (table.key, table.columns[1].nulls) == (("genome",), ("NA",))
+    assert (table.key, table.columns[1].na_values) == (("genome",), ("NA",))
     assert guess.keys == [("genome",)]
 
 

@@ -70,9 +70,9 @@ ODD = Table(
         Column("Ratio", "float", "Number"),
         Column("Share", "float", "Number in a range", between=(0.1, 0.7)),
         Column("Evalue", "double", "Number, not always finite", header="E-value", aliases=("evalue", "E"), nonfinite=True),
-        Column("Weight", "double", "Number in a range, with words for none", between=(-1e-5, None), nulls=("-", "NA")),
+        Column("Weight", "double", "Number in a range, with words for none", between=(-1e-5, None), na_values=("-", "NA")),
         Column("Must", "string", "Text", required=True),
-        Column("Note", "string", "Text, with words for none", nulls=("None", "it's", "\\", '"')),
+        Column("Note", "string", "Text, with words for none", na_values=("None", "it's", "\\", '"')),
         Column("Later", "bigint", "Number that older reports lack", since="2"),
     ],
 )  # fmt: skip

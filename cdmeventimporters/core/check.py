@@ -99,12 +99,12 @@ def _judge(column: Column, required: bool) -> tuple[str, str]:
 # %% ../../nbs/core/03_check.ipynb #e4d1fbef
 def _without_nulls(cells: DataFrame, table: Table) -> DataFrame:
     "The cells with NULL for what means no value."
-    nulls = {c.name: ("", *(() if c.name in table.key else (*table.nulls, *c.nulls))) for c in table.tool_columns}
+    na_values = {c.name: ("", *(() if c.name in table.key else (*table.na_values, *c.na_values))) for c in table.tool_columns}
     return cells.selectExpr(
-        *(f"`{name}`" for name in cells.columns if name not in nulls),
+        *(f"`{name}`" for name in cells.columns if name not in na_values),
         *(
             f"CASE WHEN `{c}` NOT IN ({', '.join(map(literal, words))}) THEN `{c}` END AS `{c}`"
-            for c, words in nulls.items()
+            for c, words in na_values.items()
         ),
     )
 

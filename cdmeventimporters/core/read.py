@@ -297,7 +297,7 @@ def _header_faults(header: list[str], layout: Layout, table: Table):
     if twice := sorted({name for name in header if header.count(name) > 1}):
         yield f"the header names {', '.join(map(repr, twice))} twice"
     missing = [c.header or c.name for c in table.written_columns if not spelling(c, header) and not c.since]
-    missing += [layout.only[0]] if layout.only and layout.only[0] not in header else []
+    missing += [layout.keep_where[0]] if layout.keep_where and layout.keep_where[0] not in header else []
     if missing:
         yield f"the header lacks {', '.join(missing)}; it names {', '.join(header)[:300]}"
 
@@ -424,10 +424,10 @@ _THOUSANDS = r"^[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?\z"
 
 def _cell(field, column: Column, layout: Layout):
     "The text of a column's cell."
-    if column.path:
-        return F.regexp_extract("_file", column.path, 1)
-    if column.part:
-        field = F.regexp_extract(field, column.part, 1)
+    if column.extract_from_path:
+        return F.regexp_extract("_file", column.extract_from_path, 1)
+    if column.extract:
+        field = F.regexp_extract(field, column.extract, 1)
     if column.type not in (*LIMITS, "float", "double"):
         return field
     if layout.padded:
@@ -439,9 +439,9 @@ def _cell(field, column: Column, layout: Layout):
 # %% ../../nbs/core/02_read.ipynb #d6f5d80b
 def _left_out(fields, form: Form):
     "Whether a row is one of those that the layout leaves out."
-    if not form.layout.only:
+    if not form.layout.keep_where:
         return F.lit(False)
-    name, pattern = form.layout.only
+    name, pattern = form.layout.keep_where
     field = F.coalesce(F.get(fields, F.lit(form.names.index(name))), F.lit(""))
     return ~field.rlike(rf"^(?:{pattern})\z")
 
@@ -450,7 +450,7 @@ def _cells(lines: DataFrame, form: Form, table: Table) -> DataFrame:
     "The lines of files of this form as rows of strings."
     fields, names, columns = _fields(form), form.names, table.tool_columns
     places = {c.name: names.index(h) for c in table.written_columns if (h := spelling(c, names))}
-    known = {*places.values(), *(names.index(n) for n in (form.layout.only or ())[:1])}
+    known = {*places.values(), *(names.index(n) for n in (form.layout.keep_where or ())[:1])}
     unknown = [(name, place) for place, name in enumerate(names) if place not in known]
     rescued = F.create_map(*(x for name, place in unknown for x in (F.lit(name), F.get(fields, F.lit(place)))))
     found, expected = F.size(fields), F.lit(len(names))

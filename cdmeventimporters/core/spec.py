@@ -22,20 +22,20 @@ class Column:
 
     name: str  # the tool's own spelling, runs of other characters than letters, digits and `_` as one `_`
     type: str  # Spark SQL type: string, int, bigint, float, double or array<string>
-    meaning: str  # what a value says, in a scientist's words
+    description: str  # what a value says, in a scientist's words
     unit: str | None = None  # e.g. `%` or `bp`; None for text and plain counts
     source: str | None = None  # which document or version of the tool says so, where it is not the table's source
     between: tuple | None = None  # (lowest, highest) legal value, None for an open end
     header: str | None = None  # the tool's spelling, where it differs from the name
     aliases: tuple[str, ...] = ()  # how other versions of the tool spell it
-    nulls: tuple[str, ...] = ()  # words that mean no value, as an empty cell does
+    na_values: tuple[str, ...] = ()  # words that mean no value, as an empty cell does
     since: str | None = None  # the first version of the tool that writes it; older reports may lack it
     required: bool = False  # an empty cell is an error
     nonfinite: bool = False  # nan and inf are values
     pattern: str | None = None  # regular expression that a text must match as a whole, e.g. that of an accession
     separator: str | None = None  # what stands between the elements of a list, e.g. `,`
-    part: str | None = None  # regular expression with a group: the value is what it finds in the cell
-    path: str | None = None  # regular expression with a group: the value is what it finds in `bucket/key` of the file
+    extract: str | None = None  # regular expression with a group: the value is what it finds in the cell
+    extract_from_path: str | None = None  # regular expression with a group: the value is what it finds in `bucket/key` of the file
 
     def __post_init__(self):
         for mistake in _column_mistakes(self):
@@ -44,7 +44,7 @@ class Column:
     @property
     def comment(self) -> str:
         "Meaning, unit and source in one line, for the table's own documentation."
-        return self.meaning + (f" [{self.unit}]" if self.unit else "") + (f" ({self.source})" if self.source else "")
+        return self.description + (f" [{self.unit}]" if self.unit else "") + (f" ({self.source})" if self.source else "")
 
 # %% ../../nbs/core/01_spec.ipynb #82574d5f
 def _column_mistakes(column: Column):
@@ -55,8 +55,8 @@ def _column_mistakes(column: Column):
         yield "names that begin with '_' are the engine's own; give the tool's spelling as header=."
     if column.type not in (*TYPES, "timestamp"):
         yield f"the type is {column.type!r}; expected one of {', '.join(TYPES)}."
-    if not column.meaning.strip():
-        yield "the meaning is empty."
+    if not column.description.strip():
+        yield "the description is empty."
     if column.between is not None and (column.type in ("string", "array<string>") or len(column.between) != 2):
         yield f"between={column.between!r} needs a number type and two ends."
     if column.nonfinite and column.type not in ("float", "double"):
@@ -65,15 +65,15 @@ def _column_mistakes(column: Column):
         yield f"pattern={column.pattern!r} needs the type string."
     if (column.type == "array<string>") != bool(column.separator):
         yield "a list has the type array<string> and a separator=; nothing else has either."
-    if column.path and (
-        column.type != "string" or column.header or column.aliases or re.compile(column.path).groups != 1
+    if column.extract_from_path and (
+        column.type != "string" or column.header or column.aliases or re.compile(column.extract_from_path).groups != 1
     ):
-        yield f"path={column.path!r} needs one group and the type string; a header has no name for it."
-    if column.part and (column.path or re.compile(column.part).groups != 1):
-        yield f"part={column.part!r} needs one group, and a cell."
+        yield f"extract_from_path={column.extract_from_path!r} needs one group and the type string; a header has no name for it."
+    if column.extract and (column.extract_from_path or re.compile(column.extract).groups != 1):
+        yield f"extract={column.extract!r} needs one group, and a cell."
     if column.since and column.required:
         yield "required=True contradicts since=, as older reports lack the column."
-    for option in ("aliases", "nulls"):
+    for option in ("aliases", "na_values"):
         if isinstance(getattr(column, option), str):
             yield f"{option} is a text; expected a tuple of texts."
 
@@ -96,8 +96,8 @@ class Layout:
     padded: bool = False  # numbers have blanks around them
     ragged: bool = False  # the last fields of a row may be missing
     trailing: bool = False  # a separator may stand behind the last field
-    only: tuple[str, str] | None = None  # (field, regular expression): rows whose field does not match it are left out
-    by: str | None = None  # what command or option of the tool writes it, for whoever has a file that it did not
+    keep_where: tuple[str, str] | None = None  # (field, regular expression): rows whose field does not match it are left out
+    written_by: str | None = None  # what command or option of the tool writes it, for whoever has a file that it did not
 
     def __post_init__(self):
         object.__setattr__(self, "patterns", tuple(self.fields.values()) if isinstance(self.fields, Mapping) else ())
@@ -106,7 +106,7 @@ class Layout:
             raise ValueError(f"Layout: {mistake}")
 
     def __str__(self):
-        return _form(self) + (f", as by {self.by}" if self.by else "")
+        return _form(self) + (f", as by {self.written_by}" if self.written_by else "")
 
     @property
     def aligned(self) -> bool:
@@ -158,9 +158,9 @@ def _layout_mistakes(layout: Layout):
         yield "ragged=True needs fields=, as only a row that may end early is told from one that was cut off by its number of fields."
     if len(set(layout.fields)) < len(layout.fields):
         yield f"fields={layout.fields!r} names a column twice."
-    if layout.only and layout.fields and layout.only[0] not in layout.fields:
-        yield f"only={layout.only!r} is about a field that there is not."
-    for pattern in (layout.separator, *(layout.only or ())[1:], *layout.patterns):
+    if layout.keep_where and layout.fields and layout.keep_where[0] not in layout.fields:
+        yield f"keep_where={layout.keep_where!r} is about a field that there is not."
+    for pattern in (layout.separator, *(layout.keep_where or ())[1:], *layout.patterns):
         try:
             if re.compile(pattern).groups != 1 and pattern in layout.patterns:
                 yield f"{pattern!r} needs one group, which is the field."
@@ -181,14 +181,14 @@ class Table:
     "A table and the files it is made from; raises `ValueError` when it is declared wrongly."
 
     name: str  # what the code calls it
-    meaning: str  # what a row says
+    description: str  # what a row says
     files: str  # glob for the last part of an output's path, upper and lower case differing
     key: str | tuple[str, ...]  # the column or columns that identify a row across jobs
     columns: list[Column] | tuple[Column, ...]  # in the order of the table
-    source: str | None = None  # which document or version of the tool the meanings are from
+    source: str | None = None  # which document or version of the tool the descriptions are from
     exclude: tuple[str, ...] = ()  # globs for whole paths that are not meant
     layouts: Layout | tuple[Layout, ...] = (Layout(),)  # a file has the first of them that fits it
-    nulls: tuple[str, ...] = ()  # words that mean no value in any column
+    na_values: tuple[str, ...] = ()  # words that mean no value in any column
     revision: int = 1  # raised when the declaration reads the same file differently
 
     def __post_init__(self):
@@ -208,7 +208,7 @@ class Table:
     @property
     def written_columns(self) -> tuple[Column, ...]:
         "The columns that stand in the files themselves."
-        return tuple(c for c in self.tool_columns if not c.path)
+        return tuple(c for c in self.tool_columns if not c.extract_from_path)
 
     @property
     def tool_key(self) -> tuple[str, ...]:
@@ -223,13 +223,13 @@ class Table:
     @property
     def comment(self) -> str:
         "Meaning and source in one line, for the table's own documentation."
-        return self.meaning + (f" ({self.source})" if self.source else "")
+        return self.description + (f" ({self.source})" if self.source else "")
 
 # %% ../../nbs/core/01_spec.ipynb #da330819
 def _table_mistakes(table: Table):
     "Yield what is wrong with a declared table, a sentence each."
     names = [c.name.lower() for c in table.all_columns]
-    headers = [h for c in table.written_columns if not c.part for h in (c.header or c.name, *c.aliases)]
+    headers = [h for c in table.written_columns if not c.extract for h in (c.header or c.name, *c.aliases)]
     if twice := {n for n in names if names.count(n) > 1} | {h for h in headers if headers.count(h) > 1}:
         yield f"the column {', '.join(sorted(twice))} is declared twice."
     if unknown := [k for k in table.key if k not in (*(c.name for c in table.tool_columns), CTS_JOB_ID.name)]:
@@ -246,8 +246,8 @@ def _table_mistakes(table: Table):
         needed = [c for c in table.written_columns if c.required or c.name in table.key]
         if layout.fields and (absent := [c.name for c in needed if not spelling(c, layout.fields)]):
             yield f"the layout of {layout} lacks {', '.join(absent)}, which must not be empty."
-    if isinstance(table.nulls, str):
-        yield "nulls is a text; expected a tuple of texts."
+    if isinstance(table.na_values, str):
+        yield "na_values is a text; expected a tuple of texts."
     if timestamps := [c.name for c in table.tool_columns if c.type not in TYPES]:
         yield f"the type of {', '.join(timestamps)} is not one of {', '.join(TYPES)}."
     if not table.files or "/" in table.files or isinstance(table.exclude, str):

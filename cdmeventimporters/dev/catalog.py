@@ -230,7 +230,7 @@ def describe(
             "type": c.type,
             "unit": c.unit or "",
             "range": _range(c),
-            "meaning": c.meaning,
+            "description": c.description,
             "source": c.source or "",
             "since": c.since or "",
         }

@@ -116,7 +116,7 @@ def _lacks_unit(column: Column) -> bool:
     return (
         bool(_MEASURED.search(column.name))
         if column.type in LIMITS
-        else not _BARE.search(f"{column.name} {column.meaning}")
+        else not _BARE.search(f"{column.name} {column.description}")
     )
 
 # %% ../../nbs/dev/08_check.ipynb #f6507488
@@ -128,13 +128,13 @@ def _declaration_findings(name: str, tables: list[Table], project: Path) -> Iter
     for table in tables:
         if not table.source:
             yield source.found(
-                f"table {table.name}: has no source=, the document and versions of the tool that the meanings are from",
+                f"table {table.name}: has no source=, the document and versions of the tool that the descriptions are from",
                 f'"{table.name}"',
             )
         for column in table.written_columns:
             at = f'Column("{column.name}"'
-            if re.sub(r"\W|_", "", column.meaning).lower() == column.name.replace("_", "").lower():
-                yield source.found(f"column {column.name}: its meaning only repeats its name", at)
+            if re.sub(r"\W|_", "", column.description).lower() == column.name.replace("_", "").lower():
+                yield source.found(f"column {column.name}: its description only repeats its name", at)
             if _lacks_unit(column):
                 yield source.found(
                     f"column {column.name}: a number of type {column.type} needs a unit= here, be it `fraction`", at

@@ -116,7 +116,7 @@ def _list() -> None:
 def _describe(
     tool: Annotated[str, typer.Argument(help="An importer.")],
 ) -> None:
-    "Show the data dictionary of an importer's tables: column, type, unit, range, meaning, source, first version."
+    "Show the data dictionary of an importer's tables: column, type, unit, range, description, source, first version."
     from cdmeventimporters.dev.catalog import declared_tables, describe
     from cdmeventimporters.dev.java import NotReady
     from cdmeventimporters.dev.run import find_importer
@@ -127,7 +127,7 @@ def _describe(
             raise NotReady(f"{module} cannot be imported; `cdm-importers check {tool}` says why.")
     for table in tables:
         columns = describe(table)
-        _print(columns if any(columns.source) else columns.drop(columns="source"), f"{table.name}: {table.meaning}")
+        _print(columns if any(columns.source) else columns.drop(columns="source"), f"{table.name}: {table.description}")
         typer.echo(f"Key: {', '.join(table.key)}. Source, unless a column says otherwise: {table.source}")
 
 # %% ../../nbs/dev/13_cli.ipynb #9ccf7b17

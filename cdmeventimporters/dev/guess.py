@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LARGEST', 'SEPARATORS', 'NULLS', 'TO_DO', 'Refused', 'read_lines', 'separator_of', 'Sample', 'read_sample', 'Field',
-           'version_order', 'unite', 'null_words', 'list_separator', 'type_of', 'column_names', 'common_nulls',
+           'version_order', 'unite', 'null_words', 'list_separator', 'type_of', 'column_names', 'common_na_values',
            'find_keys', 'files_of', 'Guess', 'guess_table']
 
 # %% ../../nbs/dev/06b_guess.ipynb #6222afa3
@@ -357,7 +357,7 @@ def _column(
     field: Field,
     name: str,
     versions: Sequence[str],  # of all samples, the oldest first
-    nulls: Sequence[str],  # of all columns
+    na_values: Sequence[str],  # of all columns
 ) -> Column:
     "What can be declared of a column."
     words = null_words(field.values)
@@ -367,18 +367,18 @@ def _column(
     return Column(
         name,
         kind,
-        f"{TO_DO}: meaning of {name}" + (f", such as {example[:40]}" if example else ", which is always empty here"),
+        f"{TO_DO}: description of {name}" + (f", such as {example[:40]}" if example else ", which is always empty here"),
         unit=_unit(field.header, kind, name),
         header=field.header if field.header != name else None,
         aliases=field.aliases,
-        nulls=tuple(word for word in words if word not in nulls),
+        na_values=tuple(word for word in words if word not in na_values),
         since=_since(field, versions),
         nonfinite=kind in ("float", "double") and any("inf" in value.lower() for value in values),
         separator=list_separator(values) if kind == "array<string>" else None,
     )
 
 # %% ../../nbs/dev/06b_guess.ipynb #aac993e2
-def common_nulls(fields: Sequence[Field]) -> tuple[str, ...]:
+def common_na_values(fields: Sequence[Field]) -> tuple[str, ...]:
     "The words for no value of the table as a whole."
     words = [null_words(field.values) for field in fields]
     meant = {value for field, own in zip(fields, words, strict=True) for value in field.values if value not in own}
@@ -485,9 +485,9 @@ def guess_table(
     "The declaration of a table, as far as its samples tell."
     fields = unite(samples)
     versions = sorted({sample.version for sample in samples}, key=version_order)
-    nulls = common_nulls(fields)
+    na_values = common_na_values(fields)
     names = column_names([field.header for field in fields])
-    columns = [_column(field, x, versions, nulls) for field, x in zip(fields, names, strict=True)]
+    columns = [_column(field, x, versions, na_values) for field, x in zip(fields, names, strict=True)]
     rows = sum(len(sample.rows) for sample in samples)
     able = [c for c, field in zip(columns, fields, strict=True) if _could_be_key(c, field, rows)]
     keys = min((x for y in (True, False) if (x := find_keys(able, samples, y))), key=lambda x: len(x[0]), default=[])
@@ -502,8 +502,8 @@ def guess_table(
         files=files_of([sample.file.name for sample in samples]),
         key=_key(keys),
         columns=columns,
-        source=f"{TO_DO}: which document and versions of the tool the meanings are from",
+        source=f"{TO_DO}: which document and versions of the tool the descriptions are from",
         layouts=layouts,
-        nulls=nulls,
+        na_values=na_values,
     )
     return Guess(table, keys, list(samples))

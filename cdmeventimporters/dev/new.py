@@ -129,8 +129,8 @@ def _call(declared: Column | Layout, unnamed: int = 0) -> str:
 def _table_code(table: Table, variable: str) -> str:
     "The code that declares a table."
     key = _literal(table.key[0] if len(table.key) == 1 else table.key)
-    lines = [_literal(table.name), _literal(table.meaning), f"files={_literal(table.files)}", f"key={key}"]
-    lines += [f"nulls={_literal(table.nulls)}"] if table.nulls else []
+    lines = [_literal(table.name), _literal(table.description), f"files={_literal(table.files)}", f"key={key}"]
+    lines += [f"na_values={_literal(table.na_values)}"] if table.na_values else []
     lines += [f"source={_literal(table.source)}", "columns=["]
     columns = "".join(f"        {_call(column, 3)},\n" for column in table.columns)
     layouts = (
@@ -179,7 +179,7 @@ def _seen_in_columns(table: Table):
         yield f"**Not all versions have** {_quoted(added)}."
     if renamed := [f"{c.aliases[0]} → {c.header or c.name}" for c in table.columns if c.aliases]:
         yield f"**Columns were renamed**, as it seems: {_quoted(renamed)}."
-    if words := sorted({*table.nulls, *(word for c in table.columns for word in c.nulls)}):
+    if words := sorted({*table.na_values, *(word for c in table.columns for word in c.na_values)}):
         yield f"**A word means no value**, as it seems: {_quoted(words)}."
     if lists := [c.name for c in table.columns if c.separator]:
         yield f"**Lists stand in** {_quoted(lists)}."
@@ -262,7 +262,7 @@ def _first_cells(guess: Guess, tool: str):
 # %% ../../nbs/dev/07_new.ipynb #5deff952
 def _value(cell: str, column: Column, table: Table):
     "What a cell becomes in the table."
-    if cell == "" or (cell in (*table.nulls, *column.nulls) and column.name not in table.key):
+    if cell == "" or (cell in (*table.na_values, *column.na_values) and column.name not in table.key):
         return None
     if column.separator:
         return cell.split(column.separator)
