@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import psutil
 from pyspark.sql import SparkSession
 
-from cdmeventimporters.core import audit, importing, lock, write
+from cdmeventimporters.core import importing, lock, log, write
 from cdmeventimporters.dev.lake import Lake, SharedLake
 
 # where a driver can be told to die or to stop: {step: (function, whether it has run by then, what its text argument must match)}
@@ -107,7 +107,7 @@ class Driver:
 def at(step, sign):
     """Let this process get a signal at a step, and with it its JVM: the process group is ours alone."""
     name, after, pattern = STEPS[step]
-    known = [x for x in (write, audit, importing, SparkSession) if name in vars(x)]
+    known = [x for x in (write, log, importing, SparkSession) if name in vars(x)]
     assert known, f"the engine has no {name}"
     signs = [sign]
     for x in known:

@@ -32,7 +32,7 @@ def _commands() -> None:
 @contextmanager
 def _plainly() -> Iterator[None]:
     "Within, what is nobody's mistake in the code ends the command with its message."
-    from cdmeventimporters.core.job import ImportFailed
+    from cdmeventimporters.core.errors import ImportFailed
     from cdmeventimporters.dev.java import NotReady
 
     try:

@@ -10,7 +10,7 @@ import re
 
 from pyspark.sql import Row, SparkSession
 
-from ..core.job import ImportFailed, reason
+from ..core.errors import ImportFailed, reason
 from ..core.lock import locked
 from ..core.write import session_of_ones_own
 from .java import NotReady

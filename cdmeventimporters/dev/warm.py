@@ -28,7 +28,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from ..core.job import reason
+from ..core.errors import reason
 from .catalog import IMPORTERS
 from .demo import play
 from .java import NotReady
