@@ -20,8 +20,8 @@ from reference import MustFail, parse
 
 from cdmeventimporters.checkm2 import quality_report
 from cdmeventimporters.core import importing
-from cdmeventimporters.core.importing import import_tables
 from cdmeventimporters.core.errors import ImportFailed
+from cdmeventimporters.core.importing import import_tables
 from cdmeventimporters.core.job import Job, read_job, select_outputs, table_names
 from cdmeventimporters.core.read import Lines
 from cdmeventimporters.core.spec import Column, Table

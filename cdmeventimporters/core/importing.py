@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from .log import Entry, is_recorded, record
 from .check import Counted, bad_rows, check_cells, conflicting_rows, count_rows, fold_rows
 from .errors import ImportFailed, reason
 from .job import Job, read_job, select_outputs, table_names
 from .lock import Lock, locked
+from .log import Entry, is_recorded, record
 from .read import Lines, keep, read_cells, read_forms
 from cdmeventimporters.core.spec import (
     CTS_COMPLETION_TIME,

@@ -25,8 +25,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from ..core.log import Entry
 from ..core.errors import ImportFailed, reason
+from ..core.log import Entry
 from .catalog import Importer, load_importers
 from .java import NotReady
 from .log import import_log
