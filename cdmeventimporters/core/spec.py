@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LIMITS', 'TYPES', 'COMMA', 'CTS_JOB_ID', 'CTS_COMPLETION_TIME', 'CTS_IMAGE_DIGEST', 'CTS_OUTPUT_FILE', 'RESCUED_DATA',
-           'LINEAGE', 'Column', 'Layout', 'Table', 'spelling', 'literal']
+           'LINEAGE', 'Column', 'Layout', 'Table', 'spelling']
 
 # %% ../../nbs/core/02_spec.ipynb #f46e006f
 import re
@@ -20,22 +20,22 @@ TYPES = ("string", "int", "bigint", "float", "double", "array<string>")
 class Column:
     "One column of a table; raises `ValueError` when it is declared wrongly."
 
-    name: str  # the tool's own spelling, runs of other characters than letters, digits and `_` as one `_`
+    name: str  # the tool's own spelling, with runs of characters other than letters, digits and `_` as one `_`
     type: str  # Spark SQL type: string, int, bigint, float, double or array<string>
-    description: str  # what a value says, in a scientist's words
-    unit: str | None = None  # e.g. `%` or `bp`; None for text and plain counts
-    source: str | None = None  # which document or version of the tool says so, where it is not the table's source
+    description: str  # the field's term first, then plain words
+    unit: str | None = None  # e.g. `%` or `bp`; None for strings and plain counts
+    source: str | None = None  # document or version of the tool that says so, where it is not the table's source
     between: tuple | None = None  # (lowest, highest) legal value, None for an open end
     header: str | None = None  # the tool's spelling, where it differs from the name
     aliases: tuple[str, ...] = ()  # how other versions of the tool spell it
-    na_values: tuple[str, ...] = ()  # words that mean no value, as an empty cell does
-    since: str | None = None  # the first version of the tool that writes it; older reports may lack it
+    na_values: tuple[str, ...] = ()  # words that stand for NULL, as an empty cell does
+    since: str | None = None  # first version of the tool that writes it; older reports may lack it
     required: bool = False  # an empty cell is an error
     nonfinite: bool = False  # nan and inf are values
-    pattern: str | None = None  # regular expression that a text must match as a whole, e.g. that of an accession
-    separator: str | None = None  # what stands between the elements of a list, e.g. `,`
-    extract: str | None = None  # regular expression with a group: the value is what it finds in the cell
-    extract_from_path: str | None = None  # regular expression with a group: the value is what it finds in `bucket/key` of the file
+    pattern: str | None = None  # regular expression that a string must match as a whole, e.g. that of an accession
+    separator: str | None = None  # delimiter between the elements of a list, e.g. `,`
+    extract: str | None = None  # regular expression with one group, which is the value, searched in the cell
+    extract_from_path: str | None = None  # the same, searched in `bucket/key` of the file
 
     def __post_init__(self):
         for mistake in _column_mistakes(self):
@@ -43,12 +43,14 @@ class Column:
 
     @property
     def comment(self) -> str:
-        "Meaning, unit and source in one line, for the table's own documentation."
-        return self.description + (f" [{self.unit}]" if self.unit else "") + (f" ({self.source})" if self.source else "")
+        "Description, unit and source in one line, for the comment in the catalog."
+        return (
+            self.description + (f" [{self.unit}]" if self.unit else "") + (f" ({self.source})" if self.source else "")
+        )
 
 # %% ../../nbs/core/02_spec.ipynb #82574d5f
 def _column_mistakes(column: Column):
-    "Yield what is wrong with a declared column, a sentence each."
+    "Yield the mistakes in a declared column, a sentence each."
     if not re.fullmatch(r"\w+", column.name, re.ASCII):
         yield "a name takes only letters, digits and '_'; give the tool's spelling as header=."
     if column.name.startswith("_") and column.name != "_rescued_data":
@@ -75,66 +77,69 @@ def _column_mistakes(column: Column):
         yield "required=True contradicts since=, as older reports lack the column."
     for option in ("aliases", "na_values"):
         if isinstance(getattr(column, option), str):
-            yield f"{option} is a text; expected a tuple of texts."
+            yield f"{option} is a string; expected a tuple of strings."
 
 # %% ../../nbs/core/02_spec.ipynb #20a8681c
-COMMA = r',(?=(?:[^"]*"[^"]*")*[^"]*$)'  # one that stands in no double quotes
+COMMA = r',(?=(?:[^"]*"[^"]*")*[^"]*$)'  # a comma outside double quotes
 
 # %% ../../nbs/core/02_spec.ipynb #e4acbbec
 @dataclass(frozen=True)
 class Layout:
-    "How the lines of a file are laid out; raises `ValueError` when it is declared wrongly."
+    "The layout of a file's lines; raises `ValueError` when it is declared wrongly."
 
     header: str | None = ""  # how the header line begins; None if there is none
-    fields: tuple[str, ...] | Mapping[str, str] = ()  # names, as the tool spells them, where no header line gives them
-    record: tuple[str, str] | None = None  # (how the first line begins, how the last does), where a row takes several
-    patterns: tuple[str, ...] = field(default=(), init=False)  # of a record: fields={name: pattern with a group}
-    comment: str | None = None  # how lines begin that are neither header nor row
-    separator: str = "\t"  # a regular expression: tabs, `COMMA`, or blanks that align the fields
-    quoted: bool = False  # a field may stand in double quotes, those in it doubled
+    fields: tuple[
+        str, ...
+    ] = ()  # names as the tool spells them, where no header line gives them; of a record {name: pattern with one group}
+    record: tuple[str, str] | None = None  # beginnings of the first and the last line, where a row spans several
+    patterns: tuple[str, ...] = field(default=(), init=False)  # those of a record's fields
+    comment: str | None = None  # beginning of lines that are neither header nor row
+    separator: str = "\t"  # regular expression of the delimiter: a tab, `COMMA`, or blanks that align the fields
+    quoted: bool = False  # a field may be in double quotes, with those inside doubled
     thousands: bool = False  # numbers have commas: 2,949,871
     padded: bool = False  # numbers have blanks around them
     ragged: bool = False  # the last fields of a row may be missing
-    trailing: bool = False  # a separator may stand behind the last field
-    keep_where: tuple[str, str] | None = None  # (field, regular expression): rows whose field does not match it are left out
-    written_by: str | None = None  # what command or option of the tool writes it, for whoever has a file that it did not
+    trailing: bool = False  # a delimiter may follow the last field
+    keep_where: tuple[str, str] | None = None  # (field, regular expression): only rows whose field matches it are kept
+    written_by: str | None = None  # command or option of the tool that writes it, for error messages
 
     def __post_init__(self):
-        object.__setattr__(self, "patterns", tuple(self.fields.values()) if isinstance(self.fields, Mapping) else ())
+        fields: object = self.fields
+        object.__setattr__(self, "patterns", tuple(fields.values()) if isinstance(fields, Mapping) else ())
         object.__setattr__(self, "fields", tuple(self.fields))
         for mistake in _layout_mistakes(self):
             raise ValueError(f"Layout: {mistake}")
 
     def __str__(self):
-        return _form(self) + (f", as by {self.written_by}" if self.written_by else "")
+        return _described(self) + (f", written by {self.written_by}" if self.written_by else "")
 
     @property
     def aligned(self) -> bool:
-        "Whether blanks separate the fields, so that the last one may hold blanks itself."
+        "Whether blanks separate the fields, so that the last one may contain blanks."
         return self.separator not in ("\t", COMMA)
 
     def split(
         self,
         line: str,
-        most: int = 0,  # number of fields, where it is known: if they are aligned, the last one takes what is left
+        limit: int = 0,  # number of fields, if known: the last of aligned fields takes the rest of the line
     ) -> list[str]:
-        "The fields of a line."
+        "Return the fields of a line."
         line = re.sub(rf"(?:{self.separator})\Z", "", line) if self.trailing else line
-        fields = re.split(self.separator, line.lstrip("\ufeff"), maxsplit=max(0, most - 1) if self.aligned else 0)
+        fields = re.split(self.separator, line.lstrip("\ufeff"), maxsplit=max(0, limit - 1) if self.aligned else 0)
         return [_unquoted(field) for field in fields] if self.quoted else fields
 
     def begins(self, line: str) -> bool:
-        "Whether a row begins with this line, which is no comment."
+        "Return whether a row begins with this line, which is no comment."
         return not self.record or line.startswith(self.record[0])
 
     def is_comment(self, line: str) -> bool:
-        "Whether a line is neither header nor row."
+        "Return whether a line is neither header nor row."
         is_header = bool(self.header) and line.startswith(self.header)
         return bool(self.comment) and line.startswith(self.comment) and not is_header
 
 # %% ../../nbs/core/02_spec.ipynb #cc4966f5
-def _form(layout: Layout) -> str:
-    "By what a file of this layout is known."
+def _described(layout: Layout) -> str:
+    "Return what a file of this layout is recognised by."
     if layout.record:
         return f"records that begin with {layout.record[0]!r}"
     if layout.header is None:
@@ -144,35 +149,39 @@ def _form(layout: Layout) -> str:
 
 # %% ../../nbs/core/02_spec.ipynb #5cf5828e
 def _unquoted(field: str) -> str:
-    "A field without the quotes that it may stand in."
+    "Return a field without the quotes around it."
     return field[1:-1].replace('""', '"') if len(field) > 1 and field[0] == field[-1] == '"' else field
 
 # %% ../../nbs/core/02_spec.ipynb #4a7dbf91
 def _layout_mistakes(layout: Layout):
-    "Yield what is wrong with a declared layout, a sentence each."
+    "Yield the mistakes in a declared layout, a sentence each."
     if layout.header is None and not layout.fields:
         yield "without a header line, fields= must name the columns."
     if bool(layout.record) != bool(layout.patterns) or (layout.record and layout.header is not None):
         yield "a record has no header line, and each of its fields a pattern: header=None, record=, fields={name: pattern}."
     if layout.ragged and not layout.fields:
-        yield "ragged=True needs fields=, as only a row that may end early is told from one that was cut off by its number of fields."
+        yield "ragged=True needs fields=: only the number of fields tells a short row from a truncated one."
     if len(set(layout.fields)) < len(layout.fields):
         yield f"fields={layout.fields!r} names a column twice."
     if layout.keep_where and layout.fields and layout.keep_where[0] not in layout.fields:
-        yield f"keep_where={layout.keep_where!r} is about a field that there is not."
+        yield f"keep_where={layout.keep_where!r} names a field that does not exist."
     for pattern in (layout.separator, *(layout.keep_where or ())[1:], *layout.patterns):
         try:
             if re.compile(pattern).groups != 1 and pattern in layout.patterns:
                 yield f"{pattern!r} needs one group, which is the field."
         except re.error as error:
-            yield f"{pattern!r} is no regular expression: {error}."
+            yield f"{pattern!r} is not a regular expression: {error}."
 
 # %% ../../nbs/core/02_spec.ipynb #944cacc7
 CTS_JOB_ID = Column("cts_job_id", "string", "CTS job that reported this row")
-CTS_COMPLETION_TIME = Column("cts_completion_time", "timestamp", "When that job completed; the newest job's row stays")
-CTS_IMAGE_DIGEST = Column("cts_image_digest", "string", "Digest of the tool's Docker image: the version that ran")
-CTS_OUTPUT_FILE = Column("cts_output_file", "string", "Output file of the job that holds this row: bucket/key")
-RESCUED_DATA = Column("_rescued_data", "string", "Columns of the file that the importer does not know, as JSON")
+CTS_COMPLETION_TIME = Column(
+    "cts_completion_time", "timestamp", "Completion time of that job (UTC); the newest job's row stays"
+)
+CTS_IMAGE_DIGEST = Column(
+    "cts_image_digest", "string", "Digest of the tool's Docker image, which identifies the version that ran"
+)
+CTS_OUTPUT_FILE = Column("cts_output_file", "string", "Output file that holds this row, as bucket/key")
+RESCUED_DATA = Column("_rescued_data", "string", "Columns of the file that the importer does not declare, as JSON")
 LINEAGE = (CTS_JOB_ID, CTS_COMPLETION_TIME, CTS_IMAGE_DIGEST, CTS_OUTPUT_FILE)
 
 # %% ../../nbs/core/02_spec.ipynb #e4bcc798
@@ -180,15 +189,15 @@ LINEAGE = (CTS_JOB_ID, CTS_COMPLETION_TIME, CTS_IMAGE_DIGEST, CTS_OUTPUT_FILE)
 class Table:
     "A table and the files it is made from; raises `ValueError` when it is declared wrongly."
 
-    name: str  # what the code calls it
-    description: str  # what a row says
-    files: str  # glob for the last part of an output's path, upper and lower case differing
-    key: str | tuple[str, ...]  # the column or columns that identify a row across jobs
-    columns: list[Column] | tuple[Column, ...]  # in the order of the table
-    source: str | None = None  # which document or version of the tool the descriptions are from
-    exclude: tuple[str, ...] = ()  # globs for whole paths that are not meant
-    layouts: Layout | tuple[Layout, ...] = (Layout(),)  # a file has the first of them that fits it
-    na_values: tuple[str, ...] = ()  # words that mean no value in any column
+    name: str  # its name in the code
+    description: str  # what a row holds
+    files: str  # case-sensitive glob for the last component of an output's path
+    key: tuple[str, ...]  # the columns, or the one column, that identify a row across jobs
+    columns: Sequence[Column]  # in the order of the table
+    source: str | None = None  # documents and versions of the tool that the descriptions are from
+    exclude: tuple[str, ...] = ()  # globs for whole paths to leave out
+    layouts: tuple[Layout, ...] = (Layout(),)  # or a single one; a file has the first that fits it
+    na_values: tuple[str, ...] = ()  # words that stand for NULL in any column
     revision: int = 1  # raised when the declaration reads the same file differently
 
     def __post_init__(self):
@@ -202,38 +211,38 @@ class Table:
 
     @property
     def tool_columns(self) -> tuple[Column, ...]:
-        "The columns that the tool writes."
+        "Columns that the tool writes."
         return tuple(c for c in self.columns if c not in LINEAGE)
 
     @property
     def written_columns(self) -> tuple[Column, ...]:
-        "The columns that stand in the files themselves."
+        "Columns that the files themselves contain."
         return tuple(c for c in self.tool_columns if not c.extract_from_path)
 
     @property
     def tool_key(self) -> tuple[str, ...]:
-        "The columns of the key that the tool writes."
+        "Columns of the key that the tool writes."
         return tuple(k for k in self.key if k != CTS_JOB_ID.name)
 
     @property
     def all_columns(self) -> tuple[Column, ...]:
-        "All columns of the table, in its order: the declared ones, lineage, rescued data."
+        "All columns in the order of the table: declared ones, lineage, rescued data."
         return (*self.columns, *(c for c in LINEAGE if c not in self.columns), RESCUED_DATA)
 
     @property
     def comment(self) -> str:
-        "Meaning and source in one line, for the table's own documentation."
+        "Description and source in one line, for the comment in the catalog."
         return self.description + (f" ({self.source})" if self.source else "")
 
 # %% ../../nbs/core/02_spec.ipynb #da330819
 def _table_mistakes(table: Table):
-    "Yield what is wrong with a declared table, a sentence each."
+    "Yield the mistakes in a declared table, a sentence each."
     names = [c.name.lower() for c in table.all_columns]
     headers = [h for c in table.written_columns if not c.extract for h in (c.header or c.name, *c.aliases)]
     if twice := {n for n in names if names.count(n) > 1} | {h for h in headers if headers.count(h) > 1}:
         yield f"the column {', '.join(sorted(twice))} is declared twice."
     if unknown := [k for k in table.key if k not in (*(c.name for c in table.tool_columns), CTS_JOB_ID.name)]:
-        yield f"the key names {', '.join(unknown)}, which is no column of the tool."
+        yield f"the key names {', '.join(unknown)}, which is not a column of the tool."
     if not table.tool_key:
         yield "the key names no column of the tool."
     if absent := [c.name for c in table.tool_columns if c.since and c.name in table.key]:
@@ -247,23 +256,18 @@ def _table_mistakes(table: Table):
         if layout.fields and (absent := [c.name for c in needed if not spelling(c, layout.fields)]):
             yield f"the layout of {layout} lacks {', '.join(absent)}, which must not be empty."
     if isinstance(table.na_values, str):
-        yield "na_values is a text; expected a tuple of texts."
+        yield "na_values is a string; expected a tuple of strings."
     if timestamps := [c.name for c in table.tool_columns if c.type not in TYPES]:
         yield f"the type of {', '.join(timestamps)} is not one of {', '.join(TYPES)}."
     if not table.files or "/" in table.files or isinstance(table.exclude, str):
-        yield "files is a pattern for the last part of a path, without '/', and exclude a tuple of patterns."
+        yield "files is a glob for the last component of a path, without '/', and exclude a tuple of globs."
     if not isinstance(table.revision, int) or table.revision < 1:
         yield f"the revision is {table.revision!r}; expected a whole number from 1."
 
 # %% ../../nbs/core/02_spec.ipynb #d467f1a2
 def spelling(
     column: Column,
-    names: Sequence[str],  # of a file's fields
+    names: Sequence[str],  # names of a file's fields
 ) -> str | None:
-    "How a file spells the name of a column; None if it lacks it."
+    "Return how a file spells the name of a column; None if the file lacks it."
     return next((name for name in (column.header or column.name, *column.aliases) if name in names), None)
-
-# %% ../../nbs/core/02_spec.ipynb #eade7267
-def literal(text: str) -> str:
-    "A SQL literal of `text`."
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("$", "\\u0024") + "'"
