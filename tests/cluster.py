@@ -19,8 +19,8 @@ from urllib.request import urlopen
 
 import yaml
 
-from cdmeventimporters.dev.metastore import _cluster, _postgres
-from cdmeventimporters.dev.s3 import free_ports, guarded
+from cdmeventimporters.dev.lake.metastore import _cluster, _postgres
+from cdmeventimporters.dev.lake.s3 import free_ports, guarded
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from cdmeventimporters.core import read
-from cdmeventimporters.dev.jars import jars
-from cdmeventimporters.dev.lake import Lake, Outcome
-from cdmeventimporters.dev.warm import _start_warm
+from cdmeventimporters.dev.lake.jars import jars
+from cdmeventimporters.dev.lake.lake import Lake, Outcome
+from cdmeventimporters.dev.lake.warm import _start_warm
 
 ROOT = Path(__file__).parents[1]
 TOOLS = sorted(file.stem for file in (ROOT / "cdmeventimporters").glob("*.yaml"))

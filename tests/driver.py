@@ -21,7 +21,7 @@ import psutil
 from pyspark.sql import SparkSession
 
 from cdmeventimporters.core import importing, lock, log, write
-from cdmeventimporters.dev.lake import Lake, SharedLake
+from cdmeventimporters.dev.lake.lake import Lake, SharedLake
 
 # where a driver can be told to die or to stop: {step: (function, whether it has run by then, what its text argument must match)}
 STEPS = {

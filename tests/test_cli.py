@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, TOOLS, cdm_importers
 
-from cdmeventimporters.dev.check import check
-from cdmeventimporters.dev.guess import Refused, guess_table, read_sample
-from cdmeventimporters.dev.new import new
+from cdmeventimporters.dev.author.infer import Refused, guess_table, read_sample
+from cdmeventimporters.dev.author.lint import check
+from cdmeventimporters.dev.author.scaffold import new
 
 IMAGE = "ghcr.io/acme/ribo"
 OLD = "genome\tcopies (n)\tidentity\nlakeA.1\t3\t99.12\nlakeA.2\tNA\t97.5\n"

@@ -11,7 +11,7 @@ import pytest
 from conftest import IMAGE, NEW, Desk, report
 from proxy import answer, fault, proxy_before
 
-from cdmeventimporters.dev.lake import Lake
+from cdmeventimporters.dev.lake.lake import Lake
 
 pytestmark = pytest.mark.once
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from conftest import IMAGE, NEW, cdm_importers, report
 
-from cdmeventimporters.dev.jars import jars
-from cdmeventimporters.dev.lake import csep_settings, desk_settings
-from cdmeventimporters.dev.run import CLUSTER
+from cdmeventimporters.dev.lake.jars import jars
+from cdmeventimporters.dev.lake.lake import csep_settings, desk_settings
+from cdmeventimporters.dev.operate.run import CLUSTER
 
 pytestmark = pytest.mark.once
 

@@ -15,10 +15,9 @@ from typer.testing import CliRunner
 
 from cdmeventimporters.core.lock import _numbers, remembers
 from cdmeventimporters.dev.cli import app
-from cdmeventimporters.dev.java import NotReady
-from cdmeventimporters.dev.log import import_log, show_log
-from cdmeventimporters.dev.maintain import maintain
-from cdmeventimporters.dev.replay import (
+from cdmeventimporters.dev.lake.java import NotReady
+from cdmeventimporters.dev.operate.log import import_log, show_log
+from cdmeventimporters.dev.operate.replay import (
     as_job_info,
     ask_cts,
     failed_jobs,
@@ -27,7 +26,8 @@ from cdmeventimporters.dev.replay import (
     replay,
     summary,
 )
-from cdmeventimporters.dev.run import output_names, rows_table, run_files, show_rows
+from cdmeventimporters.dev.operate.run import output_names, rows_table, run_files, show_rows
+from cdmeventimporters.dev.operate.sql import maintain
 
 pytestmark = pytest.mark.once
 _users = itertools.count()

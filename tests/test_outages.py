@@ -8,7 +8,7 @@ from conftest import IMAGE, NEW, report
 from driver import Driver
 from proxy import fault, proxy_before
 
-from cdmeventimporters.dev.metastore import _start_hive
+from cdmeventimporters.dev.lake.metastore import _start_hive
 
 pytestmark = pytest.mark.once
 

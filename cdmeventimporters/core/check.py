@@ -99,7 +99,9 @@ def _judge(column: Column, required: bool) -> tuple[str, str]:
 # %% ../../nbs/core/05_check.ipynb #e4d1fbef
 def _without_nulls(cells: DataFrame, table: Table) -> DataFrame:
     "The cells with NULL for what means no value."
-    na_values = {c.name: ("", *(() if c.name in table.key else (*table.na_values, *c.na_values))) for c in table.tool_columns}
+    na_values = {
+        c.name: ("", *(() if c.name in table.key else (*table.na_values, *c.na_values))) for c in table.tool_columns
+    }
     return cells.selectExpr(
         *(f"`{name}`" for name in cells.columns if name not in na_values),
         *(

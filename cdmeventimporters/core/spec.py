@@ -35,7 +35,9 @@ class Column:
     pattern: str | None = None  # regular expression that a text must match as a whole, e.g. that of an accession
     separator: str | None = None  # what stands between the elements of a list, e.g. `,`
     extract: str | None = None  # regular expression with a group: the value is what it finds in the cell
-    extract_from_path: str | None = None  # regular expression with a group: the value is what it finds in `bucket/key` of the file
+    extract_from_path: str | None = (
+        None  # regular expression with a group: the value is what it finds in `bucket/key` of the file
+    )
 
     def __post_init__(self):
         for mistake in _column_mistakes(self):
@@ -44,7 +46,9 @@ class Column:
     @property
     def comment(self) -> str:
         "Meaning, unit and source in one line, for the table's own documentation."
-        return self.description + (f" [{self.unit}]" if self.unit else "") + (f" ({self.source})" if self.source else "")
+        return (
+            self.description + (f" [{self.unit}]" if self.unit else "") + (f" ({self.source})" if self.source else "")
+        )
 
 # %% ../../nbs/core/02_spec.ipynb #82574d5f
 def _column_mistakes(column: Column):
@@ -96,8 +100,12 @@ class Layout:
     padded: bool = False  # numbers have blanks around them
     ragged: bool = False  # the last fields of a row may be missing
     trailing: bool = False  # a separator may stand behind the last field
-    keep_where: tuple[str, str] | None = None  # (field, regular expression): rows whose field does not match it are left out
-    written_by: str | None = None  # what command or option of the tool writes it, for whoever has a file that it did not
+    keep_where: tuple[str, str] | None = (
+        None  # (field, regular expression): rows whose field does not match it are left out
+    )
+    written_by: str | None = (
+        None  # what command or option of the tool writes it, for whoever has a file that it did not
+    )
 
     def __post_init__(self):
         object.__setattr__(self, "patterns", tuple(self.fields.values()) if isinstance(self.fields, Mapping) else ())
