@@ -20,7 +20,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 env: .venv/.made ## the Python environment in .venv, as locked; asks for Java 17, too
-	@$(PYTHON) cdmeventimporters/dev/lake/java.py
+	@$(PY) -m cdmeventimporters.dev.lake.java
 
 demo: env ## the lake, and a little history of CheckM2 jobs in it
 	@$(PY) -m cdmeventimporters.dev.lake.demo
@@ -63,7 +63,7 @@ test-ci-matrix: PYTEST_ARGS = -m matrix
 test-ci-matrix: test-matrix
 
 test-spark%: .venv-spark%/.made .venv-faults/.made
-	@$(PYTHON) cdmeventimporters/dev/lake/java.py
+	@.venv-spark$*/bin/python -m cdmeventimporters.dev.lake.java
 	$(TEST) .venv-spark$*/bin/python -m pytest tests $(PYTEST_ARGS)
 
 bench: env ## what an import costs, beside the limit and the alternatives; BENCH=--full for all cases

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Desk
-from reference import Form, _lines, _place, _row, form_of, parse
+from reference import Form, form_of, lines_of, parse, place_of, row_of
 
 from cdmeventimporters.core import read
 from cdmeventimporters.core.spec import CTS_JOB_ID, Table
@@ -75,7 +75,7 @@ class Case:
 
     def read(self, table: Table) -> dict[str, Form]:
         """How each sample for `table` that has rows is read."""
-        found = {path: form_of(_lines(data), table) for path, data in self.samples.items() if is_for(path, table)}
+        found = {path: form_of(lines_of(data), table) for path, data in self.samples.items() if is_for(path, table)}
         return {path: form for path, form in found.items() if form.rows}
 
     def besides(self, table: Table) -> dict[str, bytes]:
@@ -164,7 +164,7 @@ def test_an_empty_file_and_those_of_all_other_tools_are_refused(case):
     for table in case.tables.values():
         [name, *_] = [Path(path).name for path in case.read(table)]
         strange = [f.read_bytes() for f in sorted(DATA.rglob("*")) if f.is_file() and case.folder not in f.parents]
-        strange = [data for data in strange if form_of(_lines(data), table) is None]
+        strange = [data for data in strange if form_of(lines_of(data), table) is None]
         assert len(strange) > 5
         broken = {f"{n:02}/{name}": data for n, data in enumerate([b"", *strange])}
         said = case.bad(case.besides(table) | broken)
@@ -176,12 +176,12 @@ def test_an_empty_file_and_those_of_all_other_tools_are_refused(case):
 
 def with_bad_cell(text: str, form: Form, table: Table) -> tuple[str, int, str]:
     """A file with a word for a number in a row, or nothing for a name if there are no numbers; the row's line and what is said."""
-    number, row = next((n, row) for n, row in form.rows if _row(form.split(row), form, table, "")[0])
+    number, row = next((n, row) for n, row in form.rows if row_of(form.split(row), form, table, "")[0])
     numbers = [c for c in table.written_columns if c.type not in ("string", "array<string>")]
     names = [c for c in table.written_columns if c.name in table.key]
-    column = next(c for c in numbers + names if _place(c, form.names) is not None)
+    column = next(c for c in numbers + names if place_of(c, form.names) is not None)
     bad = "x" if column in numbers else ""
-    start, end = span(row, form, _place(column, form.names))
+    start, end = span(row, form, place_of(column, form.names))
     begin = text.index(row.split("\n")[0])
     before, cell, after = (part.split("\n") for part in (row[:start], row[start:end], row[end:]))
     line = before[-1] + cell[0] + after[0]

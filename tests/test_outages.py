@@ -8,7 +8,7 @@ from conftest import IMAGE, NEW, report
 from driver import Driver
 from proxy import fault, proxy_before
 
-from cdmeventimporters.dev.lake.metastore import _start_hive
+from cdmeventimporters.dev.lake.metastore import start_hive
 
 pytestmark = pytest.mark.once
 
@@ -95,7 +95,7 @@ def metastore(shared_lake):
     def back():
         if hive:
             hive.clear()
-            _start_hive(home, home / "conf", store)
+            start_hive(home, home / "conf", store)
 
     yield away, back
     back()

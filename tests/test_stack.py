@@ -17,7 +17,7 @@ from minio.minioadmin import MinioAdmin
 
 from cdmeventimporters.dev.lake.jars import PACKAGES
 from cdmeventimporters.dev.lake.lake import Lake
-from cdmeventimporters.dev.lake.metastore import _postgres
+from cdmeventimporters.dev.lake.metastore import postgres_command
 from cdmeventimporters.dev.lake.s3 import S3
 from cdmeventimporters.dev.lake.stack import SERVICES, WAREHOUSE, make_user
 
@@ -97,7 +97,7 @@ def test_minio_is_the_one_that_make_minio_builds():
 
 
 def test_postgresql_is_the_one_of_the_environment():
-    said = subprocess.run(_postgres("postgres", "--version"), capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(postgres_command("postgres", "--version"), capture_output=True, text=True, check=True).stdout
     assert COMPOSE["postgres"]["image"] == f"postgres:{re.search(r'[0-9.]+', said)[0]}"
 
 

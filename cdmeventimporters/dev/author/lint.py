@@ -16,9 +16,10 @@ from pathlib import Path
 
 from ...core.read import _form, _lines_of, _look_at_kept
 from ...core.spec import LIMITS, Column, Table, spelling
-from .infer import TO_DO, Refused
-from .scaffold import UNKNOWN, _places, faults_of
-from ..catalog import IMPORTERS, _read, _yaml_files, declared_tables, problems
+from .infer import TO_DO
+from .scaffold import UNKNOWN, faults_of, importer_paths
+from ..catalog import IMPORTERS, declared_tables, problems, read_yaml, yaml_files
+from ..errors import UsageError
 
 # %% ../../../nbs/dev/author/02_lint.ipynb #d13fba2d
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def importer_names(project: Path = IMPORTERS.parent) -> list[str]:
     package = project / "cdmeventimporters"
     parts = [
         *(project / "nbs/importers").glob("*.ipynb"),
-        *_yaml_files(package),
+        *yaml_files(package),
         *package.glob("*.py"),
         *(project / "tests/data").glob("*"),
     ]
@@ -64,7 +65,7 @@ def importer_names(project: Path = IMPORTERS.parent) -> list[str]:
 # %% ../../../nbs/dev/author/02_lint.ipynb #8165636f
 def _missing_parts(name: str, project: Path) -> Iterator[Finding]:
     "Yield which parts are not there."
-    places = _places(name)
+    places = importer_paths(name)
     there = [place for place in places if (project / place).exists()]
     for place in places:
         if place not in there:
@@ -84,7 +85,7 @@ def _csep_findings(name: str, sentences: list[str], project: Path) -> Iterator[F
 def _yaml_findings(name: str, tables: list[Table], project: Path) -> Iterator[Finding]:
     "Yield where a YAML file and the code disagree."
     source = _Source(f"cdmeventimporters/{name}.yaml", project)
-    text, wrong = _read(project / source.name) if source.lines else ({}, [])
+    text, wrong = read_yaml(project / source.name) if source.lines else ({}, [])
     if wrong or not text:
         return
     if text["py_module"] != f"cdmeventimporters.{name}" or text["name"] != name:
@@ -257,7 +258,7 @@ def _export_findings(name: str, project: Path) -> Iterator[Finding]:
     "Yield where the module is not what the notebook exports."
     from nbdev.export import nb_export
 
-    notebook, _, module, _ = _places(name)
+    notebook, _, module, _ = importer_paths(name)
     if not (project / notebook).exists() or not (project / module).exists():
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -275,7 +276,7 @@ _TO_DO = re.compile(TO_DO + r':? *(.*?)(?=\\"|\\n|\. |"|$)')
 
 def _to_dos(name: str, project: Path) -> Iterator[Finding]:
     "Yield what an author has left to do, in the order of the notebook."
-    for place in _places(name)[:2]:
+    for place in importer_paths(name)[:2]:
         source = _Source(place, project)
         for number, line in enumerate(source.lines, 1):
             yield from (Finding(place, number, f"to do: {what.rstrip('.')}") for what in _TO_DO.findall(line))
@@ -285,10 +286,10 @@ def check(
     tool: str | None = None,  # an importer; without, all
     project: Path = IMPORTERS.parent,  # or a copy of it
 ) -> list[Finding]:
-    "All that is wrong with an importer, or with all of them; nothing if all is well. Raises `Refused` if there is none of this name."
+    "All that is wrong with an importer, or with all of them; nothing if all is well. Raises `UsageError` if there is none of this name."
     names = importer_names(project)
     if tool and tool not in names:
-        raise Refused(f"No importer is called {tool}; there are {', '.join(names)}.")
+        raise UsageError(f"No importer is called {tool}; there are {', '.join(names)}.")
     package = project / "cdmeventimporters"
     sentences = problems(package)
     declared = declared_tables(package)

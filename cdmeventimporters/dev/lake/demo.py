@@ -17,8 +17,9 @@ from rich.panel import Panel
 from rich.table import Table
 
 from ..catalog import load_importers, problems
+from ..errors import UsageError
 from .jars import jars
-from .java import NotReady, check_java
+from .java import check_java
 from .lake import Lake, Outcome
 
 # %% ../../../nbs/dev/lake/05_demo.ipynb #9d70d91a
@@ -133,7 +134,7 @@ def _main() -> None:
     start, console = time.monotonic(), Console()
     check_java()
     if found := problems():
-        raise NotReady("\n".join(found))
+        raise UsageError("\n".join(found))
     jars()
     for importer in load_importers().values():
         console.print(f"importer {importer.py_module} for {importer.image}", highlight=False)
@@ -154,7 +155,7 @@ def _started(console: Console) -> Lake:
 if __name__ == "__main__" and "__file__" in globals():  # not in a notebook
     try:
         _main()
-    except NotReady as e:
+    except UsageError as e:
         sys.exit(str(e))
     except KeyboardInterrupt:
         sys.exit("Stopped; the lake is gone.")

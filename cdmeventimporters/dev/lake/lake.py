@@ -32,8 +32,9 @@ from pyspark.sql.utils import is_remote
 
 from ...core.read import crc64nvme
 from ..catalog import IMPORTERS, load_importers
+from ..errors import NotReady, UsageError
 from .jars import jars
-from .java import NotReady, check_java
+from .java import check_java
 from .metastore import Metastore, start_metastore
 from .s3 import S3, start_s3
 
@@ -120,14 +121,14 @@ def _start_jvm(
 def hold(
     folder: Path,  # to be held until the returned file is closed, or this process ends
 ):
-    "An open file that holds a folder; `NotReady` if another process holds it."
+    "Return an open file that holds a folder; raise `UsageError` if another process holds it."
     lock = (folder / ".lock").open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.seek(0)
         holder = lock.read() or "unknown"
-        raise NotReady(
+        raise UsageError(
             f"The lake in {folder} is in use by process {holder}: stop that one, or give this one another folder."
         ) from None
     lock.truncate(0)
@@ -183,7 +184,7 @@ class Lake:
         metastore: bool = False,  # whether the catalog is a Hive Metastore, which other processes can share; one in the environment always is
     ):
         if is_remote():
-            raise NotReady("This process is attached to a warm lake: a Lake of its own needs another process.")
+            raise UsageError("This process is attached to a warm lake: a Lake of its own needs another process.")
         self.kept, self.user, self.settings = bool(folder), user, settings or {}
         self.folder = Path(folder or tempfile.mkdtemp(prefix="cdm-lake-")).absolute()
         (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
@@ -288,7 +289,7 @@ def _start_s3(self: Lake, kind: str | None) -> S3:
     "The lake's S3 server; if there can be none, there is no folder either."
     try:
         return start_s3(self.folder, kind, remove=None if self.kept else self.folder)
-    except NotReady:
+    except UsageError:
         self._clear_away()
         raise
 
@@ -309,7 +310,7 @@ def _start_metastore(self: Lake) -> Metastore:
     "The lake's metastore, which reaches S3 as Spark does; if there can be none, there is no lake either."
     try:
         return start_metastore(self.folder, metastore_settings(self.s3, self.folder, self.bucket))
-    except NotReady:
+    except UsageError:
         self.close()
         raise
 
@@ -464,7 +465,7 @@ def table(
 def shared(self: Lake) -> dict:
     "How another process gets into this lake; secrets are among it."
     if not self.metastore:
-        raise NotReady("Derby lets one process in: make the lake with metastore=True to share it.")
+        raise UsageError("Derby lets one process in: make the lake with metastore=True to share it.")
     s3 = {x: getattr(self.s3, x) for x in ("name", "endpoint", "access_key", "secret_key")}
     way = {"bucket": self.bucket, "user": self.user, "metastore": self.metastore.uri, "folder": str(self.folder)}
     return {"s3": s3} | way

@@ -19,10 +19,16 @@ from botocore.exceptions import ClientError
 from minio.credentials import StaticProvider
 from minio.minioadmin import MinioAdmin
 
+from ..errors import UsageError
 from .jars import jars
-from .java import NotReady
 from .lake import make_bucket, metastore_settings
-from .metastore import _address, _configure, _Database, _hive_command, _make_tables
+from cdmeventimporters.dev.lake.metastore import (
+    Database,
+    address_of,
+    configure_metastore,
+    make_tables,
+    metastore_command,
+)
 from .s3 import S3
 
 # %% ../../../nbs/dev/lake/07_stack.ipynb #3054ac4a
@@ -41,7 +47,7 @@ def make_user(
     access_key: str,
     secret_key: str,
 ) -> None:
-    "Make the limited user of a MinIO server, and the bucket of the metastore; what is there is set anew. `NotReady` if he cannot get in afterwards."
+    "Make the limited user of a MinIO server, and the bucket of the metastore; what is there is set anew. `UsageError` if he cannot get in afterwards."
     where, keys = urlsplit(root.endpoint), StaticProvider(root.access_key, root.secret_key)
     admin = MinioAdmin(endpoint=where.netloc, credentials=keys, secure=where.scheme == "https")
     admin.policy_add("importers", policy=user_policy())
@@ -51,7 +57,7 @@ def make_user(
     try:
         replace(root, access_key=access_key, secret_key=secret_key).client().head_bucket(Bucket=WAREHOUSE)
     except ClientError:
-        raise NotReady(f"No user was made: is the S3 server at {root.endpoint} a MinIO?") from None
+        raise UsageError(f"No user was made: is the S3 server at {root.endpoint} a MinIO?") from None
 
 # %% ../../../nbs/dev/lake/07_stack.ipynb #90e2b95f
 def _s3(*keys: str) -> S3:
@@ -67,13 +73,13 @@ def _s3_user() -> None:
 # %% ../../../nbs/dev/lake/07_stack.ipynb #7a60ef8a
 def _metastore() -> None:
     "Become the Hive Metastore that `CDM_METASTORE_URI` names."
-    host, port = _address(os.environ["CDM_DATABASE"])
-    database = _Database(port, os.environ["CDM_DATABASE_PASSWORD"], host)
-    _make_tables(database)
+    host, port = address_of(os.environ["CDM_DATABASE"])
+    database = Database(port, os.environ["CDM_DATABASE_PASSWORD"], host)
+    make_tables(database)
     home = Path(tempfile.mkdtemp(prefix="metastore-"))
     s3 = _s3("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    conf = _configure(home, database, metastore_settings(s3, home, WAREHOUSE))
-    command = _hive_command(conf, os.environ["CDM_METASTORE_URI"])
+    conf = configure_metastore(home, database, metastore_settings(s3, home, WAREHOUSE))
+    command = metastore_command(conf, os.environ["CDM_METASTORE_URI"])
     os.execvp(command[0], command)
 
 # %% ../../../nbs/dev/lake/07_stack.ipynb #73b8b53d
@@ -93,7 +99,7 @@ def spark_command(
     folder: Path,  # for what a worker's executors print
 ) -> list[str]:
     "The command that starts one of Spark's servers."
-    host, port = _address(uri)
+    host, port = address_of(uri)
     options = {"master": ["--host", host, "--port", str(port)], "worker": ["--work-dir", str(folder), uri]}
     return ["spark-class", f"org.apache.spark.deploy.{service}.{service.title()}", *options[service]]
 
@@ -118,17 +124,17 @@ SERVICES: Mapping[str, Callable[[], None]] = {
 def run_service(
     *names: str,  # one of `SERVICES`
 ) -> None:
-    "Run a service with what the environment says; `NotReady` if that is not enough."
+    "Run a service with what the environment says; `UsageError` if that is not enough."
     if len(names) != 1 or names[0] not in SERVICES:
-        raise NotReady(f"Name one of {', '.join(SERVICES)}.")
+        raise UsageError(f"Name one of {', '.join(SERVICES)}.")
     try:
         SERVICES[names[0]]()
     except KeyError as e:
-        raise NotReady(f"The service {names[0]} needs {e.args[0]} in its environment.") from None
+        raise UsageError(f"The service {names[0]} needs {e.args[0]} in its environment.") from None
 
 # %% ../../../nbs/dev/lake/07_stack.ipynb #522e5924
 if __name__ == "__main__" and "__file__" in globals():  # not in a notebook
     try:
         run_service(*sys.argv[1:])
-    except NotReady as e:
+    except UsageError as e:
         sys.exit(str(e))

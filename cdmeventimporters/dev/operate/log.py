@@ -12,19 +12,21 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from rich.console import Console
 
-from ..lake.java import NotReady
-from .run import rows_table
+from ..errors import UsageError
+from ..terminal import rows_table
 
 # %% ../../../nbs/dev/operate/02_log.ipynb #f7315693
 def import_log(
     spark: SparkSession,
     namespace: str | None = None,  # with prefix; every one that has a log, if none
 ) -> DataFrame:
-    "The rows of the import log, with `last`: whether it is the last of its job and table. `NotReady` if there is no log."
+    "The rows of the import log, with `last`: whether it is the last of its job and table. `UsageError` if there is no log."
     names = [namespace] if namespace else [database.name for database in spark.catalog.listDatabases()]
     logs = [f"`{name}`.import_log" for name in names if spark.catalog.tableExists(f"`{name}`.import_log")]
     if not logs:
-        raise NotReady(f"There is no import log{f' in {namespace}' if namespace else ''}: nothing was imported there.")
+        raise UsageError(
+            f"There is no import log{f' in {namespace}' if namespace else ''}: nothing was imported there."
+        )
     rows = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), map(spark.table, logs))
     attempts = Window.partitionBy("cts_job_id", "table").orderBy(F.desc("finished"), F.desc("started"))
     return rows.withColumn("last", F.row_number().over(attempts) == 1)

@@ -13,17 +13,17 @@ from pyspark.sql import Row, SparkSession
 from ...core.errors import ImportFailed, reason
 from ...core.lock import locked
 from ...core.write import session_of_ones_own
-from ..lake.java import NotReady
+from ..errors import UsageError
 
 # %% ../../../nbs/dev/operate/04_sql.ipynb #bb11ab3d
 def _check(spark: SparkSession, table: str, statement: str) -> None:
-    "Raise `NotReady` if there is no such table, or the statement is not about it."
+    "Raise `UsageError` if there is no such table, or the statement is not about it."
     if not re.fullmatch(r"\w+\.\w+", table, re.ASCII):
-        raise NotReady(f"The table to lock is {table}; expected namespace.table.")
+        raise UsageError(f"The table to lock is {table}; expected namespace.table.")
     if not re.search(rf"(?i)(?<![\w.]){re.escape(table)}(?!\w)", statement.replace("`", "")):
-        raise NotReady(f"The statement does not name {table}, whose lock it would run under: {statement}")
+        raise UsageError(f"The statement does not name {table}, whose lock it would run under: {statement}")
     if not spark.catalog.tableExists(table):
-        raise NotReady(f"There is no table {table}.")
+        raise UsageError(f"There is no table {table}.")
 
 # %% ../../../nbs/dev/operate/04_sql.ipynb #f9fb78d1
 def maintain(
@@ -31,7 +31,7 @@ def maintain(
     table: str,  # full name
     statement: str,  # SQL that names the table in full
 ) -> list[Row]:  # what the statement returns
-    "Run a statement while nobody else writes to the table; `NotReady` says why it was not run, or what came of it."
+    "Run a statement while nobody else writes to the table; `UsageError` says why it was not run, or what came of it."
     _check(spark, table, statement)
     holder = f"{statement.split()[0].upper()} by an operator"
     try:
@@ -39,6 +39,6 @@ def maintain(
             return spark.sql(statement).collect()
     except ImportFailed as error:
         todo = f"DESCRIBE HISTORY {table} says what became of the statement; run it again if it has to be."
-        raise NotReady("\n".join([error.what, *(f"  {x}" for x in error.where), todo])) from None
+        raise UsageError("\n".join([error.what, *(f"  {x}" for x in error.where), todo])) from None
     except Exception as error:
-        raise NotReady(f"The statement failed, and the lock of {table} was given back: {reason(error)}") from None
+        raise UsageError(f"The statement failed, and the lock of {table} was given back: {reason(error)}") from None
