@@ -20,7 +20,7 @@ RUN uv sync --frozen --no-install-project
 
 # the jars of Delta, S3A and the Hive Metastore: an importer that changes does not fetch them again
 COPY --chown=cdm cdmeventimporters/dev cdmeventimporters/dev
-RUN python -c "from cdmeventimporters.dev import jars, metastore; jars.jars(); metastore.hive()"
+RUN python -c "from cdmeventimporters.dev.lake import jars, metastore; jars.jars(); metastore.hive()"
 
 COPY --chown=cdm README.md LICENSE ./
 COPY --chown=cdm cdmeventimporters cdmeventimporters

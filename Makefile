@@ -20,10 +20,10 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 env: .venv/.made ## the Python environment in .venv, as locked; asks for Java 17, too
-	@$(PYTHON) cdmeventimporters/dev/java.py
+	@$(PY) -m cdmeventimporters.dev.lake.java
 
 demo: env ## the lake, and a little history of CheckM2 jobs in it
-	@$(PY) -m cdmeventimporters.dev.demo
+	@$(PY) -m cdmeventimporters.dev.lake.demo
 
 test: env .venv-faults/.made ## lint, then all tests and all notebooks, on SeaweedFS
 	$(PY) -m ruff check
@@ -63,7 +63,7 @@ test-ci-matrix: PYTEST_ARGS = -m matrix
 test-ci-matrix: test-matrix
 
 test-spark%: .venv-spark%/.made .venv-faults/.made
-	@$(PYTHON) cdmeventimporters/dev/java.py
+	@.venv-spark$*/bin/python -m cdmeventimporters.dev.lake.java
 	$(TEST) .venv-spark$*/bin/python -m pytest tests $(PYTEST_ARGS)
 
 bench: env ## what an import costs, beside the limit and the alternatives; BENCH=--full for all cases
@@ -71,10 +71,10 @@ bench: env ## what an import costs, beside the limit and the alternatives; BENCH
 	@$(PY) -m bench $(BENCH)
 
 lake: env ## a warm lake for notebooks, until Ctrl-C
-	@$(PY) -m cdmeventimporters.dev.warm
+	@$(PY) -m cdmeventimporters.dev.lake.warm
 
 lab: env ## JupyterLab, with a warm lake while it is open
-	@$(PY) -m cdmeventimporters.dev.warm lab nbs
+	@$(PY) -m cdmeventimporters.dev.lake.warm lab nbs
 
 export: env ## modules from notebooks
 	.venv/bin/nbdev_export

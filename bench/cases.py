@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from cdmeventimporters.checkm2 import quality_report
 from cdmeventimporters.core.importing import import_tables
 from cdmeventimporters.core.spec import Column, Table
-from cdmeventimporters.dev.lake import Lake
+from cdmeventimporters.dev.lake.lake import Lake
 
 from .contenders import CONTENDERS, IMAGE, Work, importer
 from .measuring import LIMIT, Bench

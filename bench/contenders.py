@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from cdmeventimporters.checkm2 import quality_report
-from cdmeventimporters.dev.lake import Lake
+from cdmeventimporters.dev.lake.lake import Lake
 
 from . import plain
 

@@ -12,7 +12,10 @@ from .core.spec import Column, Layout, Table
 # %% ../nbs/importers/skani.ipynb #bbfc0e56
 def _contigs(genome: str, share: int) -> Column:
     "The column with a quantile of the lengths of a genome's contigs."
-    name, description = f"{genome}_{share}_ctg_len", f"{share} % of the {genome.lower()} genome's contigs are not longer"
+    name, description = (
+        f"{genome}_{share}_ctg_len",
+        f"{share} % of the {genome.lower()} genome's contigs are not longer",
+    )
     return Column(name, "bigint", description, unit="bp", between=(0, None), na_values=("-1",), since="--detailed")
 
 # %% ../nbs/importers/skani.ipynb #c2a6bb72

@@ -19,8 +19,8 @@ from urllib.request import urlopen
 
 import yaml
 
-from cdmeventimporters.dev.metastore import _cluster, _postgres
-from cdmeventimporters.dev.s3 import free_ports, guarded
+from cdmeventimporters.dev.lake.metastore import make_cluster, postgres_command
+from cdmeventimporters.dev.lake.s3 import free_ports, guarded
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -34,7 +34,7 @@ class Cluster:
         self.folder, self.guards = folder, []
         self.hosts = dict(zip(SERVERS, free_ports(len(SERVERS)), strict=True))
         [self.page] = free_ports(1)  # where the master says what runs
-        _cluster(folder)
+        make_cluster(folder)
         self.secrets = {"CDM_DATABASE_PASSWORD": (folder / "password").read_text()}
 
     def here(self, text: str) -> str:
@@ -55,7 +55,7 @@ class Cluster:
         """What a service runs."""
         if service == "postgres":
             listen = ["-h", "127.0.0.1", "-p", str(self.hosts["postgres"]), "-k", "", "-F"]
-            return _postgres("postgres", "-D", self.folder / "postgres", *listen)
+            return postgres_command("postgres", "-D", self.folder / "postgres", *listen)
         words = [x.replace("/data", str(self.folder / "s3")) for x in COMPOSE["services"][service]["command"]]
         return ["minio", *words] if service == "s3" else words
 

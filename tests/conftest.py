@@ -5,14 +5,18 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from cdmeventimporters.core import read
-from cdmeventimporters.dev.jars import jars
-from cdmeventimporters.dev.lake import Lake, Outcome
-from cdmeventimporters.dev.warm import _start_warm
+from cdmeventimporters.checkm2 import quality_report
+from cdmeventimporters.core.files import DRIVER_BYTES
+from cdmeventimporters.core.importing import import_tables
+from cdmeventimporters.dev.lake.jars import jars
+from cdmeventimporters.dev.lake.lake import Lake, Outcome
+from cdmeventimporters.dev.lake.warm import start_warm
 
 ROOT = Path(__file__).parents[1]
 TOOLS = sorted(file.stem for file in (ROOT / "cdmeventimporters").glob("*.yaml"))
@@ -47,7 +51,7 @@ def pytest_configure(config):
         return
     jars()
     if config.option.nbval_lax and "CDM_LAKE" not in os.environ:
-        os.environ["CDM_LAKE"] = str(_start_warm()[0])
+        os.environ["CDM_LAKE"] = str(start_warm()[0])
 
 
 @pytest.fixture(scope="session", params=SERVERS)
@@ -64,16 +68,29 @@ def shared_lake():
         yield lake
 
 
+def importer(*tables, driver_bytes=DRIVER_BYTES):
+    """A `run_import` for these tables; with `driver_bytes=0`, Spark holds the lines of all files."""
+    return partial(_import, tables=tables, driver_bytes=driver_bytes)
+
+
+def _import(get_spark, job_info, metadata, *, tables, driver_bytes):
+    return import_tables(get_spark, job_info, metadata, *tables, driver_bytes=driver_bytes)
+
+
 @dataclass
 class Desk:
     """One test's place in the lake: a namespace that no other test has."""
+
+    driver_bytes: ClassVar = DRIVER_BYTES  # the fixture `size` sets it
 
     lake: Lake
     namespace: str
 
     def submit(self, files, meta=None, image=IMAGE, **job) -> Outcome:
-        """Deliver a CheckM2 job; a text stands for its report."""
+        """Deliver a CheckM2 job; a string stands for its report."""
         files = {"quality_report.tsv": files} if isinstance(files, str | bytes) else files
+        if image == IMAGE:
+            job = {"run_import": importer(quality_report, driver_bytes=self.driver_bytes)} | job
         return self.lake.submit(image, files, meta={"table": f"{self.namespace}.checkm2"} | (meta or {}), **job)
 
     def good(self, files, **how) -> Outcome:
@@ -138,8 +155,9 @@ def shared(lake):
     return desk
 
 
-@pytest.fixture(params=["small", "large"])
-def size(request, monkeypatch):
-    """Both ways of reading: files that the driver keeps, and files that are too large for that."""
-    if request.param == "large":
-        monkeypatch.setattr(read, "_read_small", lambda spark, files: {})
+@pytest.fixture(params=["in the driver", "in Spark"])
+def size(request):
+    """Both ways of reading: files whose lines the driver holds, and files that are too large for that."""
+    Desk.driver_bytes = DRIVER_BYTES if request.param == "in the driver" else 0
+    yield
+    Desk.driver_bytes = DRIVER_BYTES

@@ -20,16 +20,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import psutil
 from pyspark.sql import SparkSession
 
-from cdmeventimporters.core import importing, lock, log, write
-from cdmeventimporters.dev.lake import Lake, SharedLake
+from cdmeventimporters.core import importing, locks
+from cdmeventimporters.core.delta import Delta
+from cdmeventimporters.core.tables import TableSchemas
+from cdmeventimporters.dev.lake.lake import Lake, SharedLake
 
-# where a driver can be told to die or to stop: {step: (function, whether it has run by then, what its text argument must match)}
+# where a driver can be told to die or to stop: {step: (owner of a function, its name, whether it has run by then, what its first argument must match)}
 STEPS = {
-    "before the table is made": ("ensure_table", False, ""),
-    "after the table is made": ("ensure_table", True, ""),
-    "while holding the lock": ("sql", True, r"(?i)^\s*CREATE VIEW \S*_lock_\d*[13579]`?\s"),
-    "after the commit": ("merge_rows", True, ""),
-    "before the log": ("record", False, ""),
+    "before the table is made": (TableSchemas, "ensure", False, ""),
+    "after the table is made": (TableSchemas, "ensure", True, ""),
+    "while holding the lock": (SparkSession, "sql", True, r"(?i)^\s*CREATE VIEW \S*_lock_\d*[13579]`?\s"),
+    "after the commit": (Delta, "merge", True, ""),
+    "before the log": (importing, "record", False, ""),
 }
 
 
@@ -39,7 +41,7 @@ class Driver:
     def __init__(
         self,
         lake: Lake,
-        dead: float = lock.DEAD,  # seconds after which a holder of a lock is taken for dead
+        dead: float = locks.DEAD,  # seconds after which a holder of a lock is taken for dead
         endpoint: str | None = None,  # of S3, if it is not the lake's
     ):
         log = (lake.folder / "drivers.log").open("a")
@@ -106,12 +108,8 @@ class Driver:
 
 def at(step, sign):
     """Let this process get a signal at a step, and with it its JVM: the process group is ours alone."""
-    name, after, pattern = STEPS[step]
-    known = [x for x in (write, log, importing, SparkSession) if name in vars(x)]
-    assert known, f"the engine has no {name}"
-    signs = [sign]
-    for x in known:
-        setattr(x, name, _signalling(vars(x)[name], after, pattern, signs))
+    owner, name, after, pattern = STEPS[step]
+    setattr(owner, name, _signalling(vars(owner)[name], after, pattern, [sign]))
 
 
 def _signalling(function, after, pattern, signs):
@@ -153,8 +151,8 @@ def _rows(lake, table):
 def main():
     """Answer until there is no more to read."""
     shared = json.loads(sys.stdin.readline())
-    lock.DEAD = shared.pop("dead")
-    lock.ALIVE = lock.DEAD / 5
+    locks.DEAD = shared.pop("dead")
+    locks.ALIVE = locks.DEAD / 5
     with SharedLake(shared, {"spark.driver.memory": "1g"}) as lake:
         for line in sys.stdin:
             match json.loads(line):

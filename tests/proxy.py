@@ -9,7 +9,7 @@ from pathlib import Path
 
 from conftest import ROOT
 
-from cdmeventimporters.dev.s3 import free_ports, guarded
+from cdmeventimporters.dev.lake.s3 import free_ports, guarded
 
 MITMDUMP = ROOT / ".venv-faults/bin/mitmdump"
 

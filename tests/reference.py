@@ -28,7 +28,7 @@ class Parsed:
 
 def parse(files: dict[str, bytes], table, quarantine: bool) -> Parsed:
     """What the bytes of these reports, {path: bytes}, come to."""
-    texts = {file: _lines(data) for file, data in files.items()}
+    texts = {file: lines_of(data) for file, data in files.items()}
     forms = {file: form_of(lines, table) for file, lines in texts.items()}
     faulty = [file for file, form in forms.items() if not form or form.is_cut_off]
     if faulty:
@@ -39,7 +39,7 @@ def parse(files: dict[str, bytes], table, quarantine: bool) -> Parsed:
     for file, form in sorted(forms.items(), key=lambda item: item[0]):
         for number, line in form.rows:
             count += 1
-            row, wrong = _row(form.split(line), form, table, file)
+            row, wrong = row_of(form.split(line), form, table, file)
             if wrong:
                 parsed.rejected.append((file, number, line, wrong))
             elif row:
@@ -50,7 +50,7 @@ def parse(files: dict[str, bytes], table, quarantine: bool) -> Parsed:
     return parsed
 
 
-def _lines(data: bytes) -> list[tuple[int, str]] | None:
+def lines_of(data: bytes) -> list[tuple[int, str]] | None:
     """The lines that are not empty, numbered from 1, and without a byte order mark; None if the bytes are not UTF-8."""
     try:
         text = data.decode("utf-8-sig")
@@ -129,7 +129,7 @@ def _fitting(rows: list[tuple[int, str]], layout, table) -> Form | None:
     if not layout.fields and layout.keep_where and layout.keep_where[0] not in names:
         return None
     columns = [c for c in table.tool_columns if not c.extract_from_path and not c.since]
-    return form if layout.fields or all(_place(c, names) is not None for c in columns) else None
+    return form if layout.fields or all(place_of(c, names) is not None for c in columns) else None
 
 
 def _records(lines: list[tuple[int, str]], begins: str) -> list[tuple[int, str]] | None:
@@ -140,12 +140,12 @@ def _records(lines: list[tuple[int, str]], begins: str) -> list[tuple[int, str]]
     return [(lines[start][0], "\n".join(line for _, line in lines[start:end])) for start, end in pairwise(starts)]
 
 
-def _place(column, names: list[str]) -> int | None:
+def place_of(column, names: list[str]) -> int | None:
     """Where a file has a column."""
     return next((names.index(name) for name in (column.header or column.name, *column.aliases) if name in names), None)
 
 
-def _row(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[str] | None]:
+def row_of(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[str] | None]:
     """The values of a line, none if it is left out, and the columns that are wrong; `fields` if their number is."""
     if len(cells) != len(form.names):
         return {}, ["fields"]
@@ -155,7 +155,7 @@ def _row(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[str
         return {}, None
     row, wrong = {}, []
     for column in table.tool_columns:
-        place = None if column.extract_from_path else _place(column, form.names)
+        place = None if column.extract_from_path else place_of(column, form.names)
         known.add(place)
         cell = cells[place] if place is not None else ""
         if column.extract_from_path:
@@ -178,7 +178,7 @@ def _row(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[str
 
 def _is_shaped(column, cells: list[str], form: Form) -> bool:
     """Whether a cell matches the column's pattern, or is empty or not there."""
-    place = _place(column, form.names)
+    place = place_of(column, form.names)
     return place is None or cells[place] == "" or bool(re.fullmatch(column.pattern, cells[place]))
 
 

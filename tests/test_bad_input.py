@@ -5,7 +5,7 @@ import re
 import pytest
 from conftest import HEADER, IMAGE, NEW, OLD, ROWS, report
 
-from cdmeventimporters.core.read import crc64nvme
+from cdmeventimporters.core.files import crc64nvme
 
 pytestmark = [pytest.mark.matrix, pytest.mark.once]
 
@@ -60,7 +60,7 @@ def test_a_bad_cell_is_named_by_file_line_key_and_column(shared):
     assert shared.bad(report(Name="bin.7", Completeness="150")) == (
         "CTS job JOB (ghcr.io/kbasetest/cdm_checkm2) was not imported into TABLE. No table was changed. 1 of 1 rows is bad:\n"
         "  cts/output/JOB/quality_report.tsv, line 2, Name 'bin.7', column Completeness: '150' is not between 0 and 100\n"
-        "Mend the file and replay the job, or import its good rows by on_bad_row: quarantine in the importer's YAML file."
+        "Fix the file and replay the job, or set on_bad_row: quarantine in the importer's YAML file to import the good rows."
     )
 
 
@@ -105,7 +105,7 @@ WRONG_FILES = {
     "other case": (report(header=HEADER.replace("GC_Content", "gc_content")), "the header lacks GC_Content; "),
     "double column": (report(header=HEADER + "\tName"), "the header names 'Name' twice"),
     "another tool's": ("bin_id\tcompleteness\n17\t99.1\n", "the header lacks Name, Completeness, Contamination, "),
-    "cut off": (NEW[:600], "the last line has 2 of 14 fields, so the file was cut off: '20231107\\t8."),
+    "cut off": (NEW[:600], "the last line has 2 of 14 fields, so the file is truncated: '20231107\\t8."),
     "cut off in the header": (HEADER[:100], "the header lacks "),
     "not UTF-8": (report(Name="bïn").encode("latin1"), "not UTF-8: 'b�n\\t97.31"),
     "not UTF-8 in the header": (b"\xff\xfe" + HEADER.encode(), "not UTF-8: '"),
@@ -177,10 +177,10 @@ def test_a_table_with_another_type_is_left_alone(desk):
         f"CREATE TABLE {desk.full('checkm2')} (Name string, Completeness string, Genome_Size bigint) USING delta"
     )
     assert desk.bad(NEW) == (
-        "CTS job JOB (ghcr.io/kbasetest/cdm_checkm2) was not imported into TABLE. No table was changed. The table TABLE cannot take the rows, as types differ:\n"
+        "CTS job JOB (ghcr.io/kbasetest/cdm_checkm2) was not imported into TABLE. No table was changed. The table TABLE cannot take the rows, because types differ:\n"
         "  column Completeness is string, and the importer writes float\n"
         "  column Genome_Size is bigint, and the importer writes int\n"
-        "Name another table in the importer's YAML file, or bring this one to the importer's types."
+        "Name another table in the importer's YAML file, or change this one to the importer's types."
     )
 
 
@@ -199,12 +199,12 @@ BEFORE_A_SESSION = {
     ),
     "no completion time": (
         dict(completion_time=None),
-        "completion_time is None; expected an ISO 8601 text or a datetime.",
+        "completion_time is None; expected an ISO 8601 string or a datetime.",
     ),
     "no time": (dict(completion_time="yesterday"), "completion_time is 'yesterday', which is not an ISO 8601 time."),
     "no time in UTC": (
         dict(completion_time="9999-12-31T23:59:59-01:00"),
-        "completion_time is '9999-12-31 23:59:59-01:00', which is no time in UTC.",
+        "completion_time is '9999-12-31 23:59:59-01:00', which UTC cannot express.",
     ),
     "a number": (
         dict(meta={"table": None, "tables": 5}),
@@ -212,7 +212,7 @@ BEFORE_A_SESSION = {
     ),
     "the log": (
         dict(meta={"table": "a.Import_Log"}),
-        "importer_meta names the table 'a.Import_Log'; such names are for the import log and the quarantines.",
+        "importer_meta names the table 'a.Import_Log'; such names are reserved for the import log and quarantines.",
     ),
     "prefix": (
         dict(namespace_prefix="u_kim.lee-2__"),
@@ -264,9 +264,9 @@ def test_a_small_file_that_is_not_what_the_job_wrote(desk):
     desk.lake.put(path.split("/", 1)[1], text)
     deliver = lambda job: desk.lake.deliver(job, meta={"table": f"{desk.namespace}.checkm2"}).error  # noqa: E731
     assert str(deliver(job)).split("No table was changed. ")[1] == (
-        "1 of 1 output files is not what the job wrote:\n"
+        "1 of 1 output files differs from what the job wrote:\n"
         f"  {path}: its crc64nvme is {crc64nvme(text.encode())}, that of the job's file {written}\n"
-        "A damaged file must be put back. If somebody mended it, replay the job without the crc64nvme of this file."
+        "Restore a damaged file. If somebody edited it on purpose, replay the job without this file's crc64nvme."
     )
     assert not desk.exists()
     assert deliver(job | {"outputs": [{"file": path, "crc64nvme": None}]}) is None

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, TOOLS, cdm_importers
 
-from cdmeventimporters.dev.check import check
-from cdmeventimporters.dev.guess import Refused, guess_table, read_sample
-from cdmeventimporters.dev.new import new
+from cdmeventimporters.dev.author.infer import guess_table, read_sample
+from cdmeventimporters.dev.author.lint import check
+from cdmeventimporters.dev.author.scaffold import new
+from cdmeventimporters.dev.errors import UsageError
 
 IMAGE = "ghcr.io/acme/ribo"
 OLD = "genome\tcopies (n)\tidentity\nlakeA.1\t3\t99.12\nlakeA.2\tNA\t97.5\n"
@@ -162,7 +163,7 @@ def test_a_sample_that_will_not_do_is_refused_in_a_sentence(project, samples, gi
         (samples / name).write_bytes(content)
     monkeypatch.chdir(samples)
     before = written(project)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(UsageError) as refused:
         new("ribo", IMAGE, given, project)
     assert str(refused.value).endswith(said)
     assert written(project) == before
@@ -211,7 +212,7 @@ ASKED = {
 @pytest.mark.parametrize(("tool", "image", "said"), [(tool, *x) for tool, x in ASKED.items()], ids=ASKED)
 def test_what_is_asked_for_wrongly_is_refused_in_a_sentence(project, samples, tool, image, said):
     before = written(project)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(UsageError) as refused:
         new(tool, image, [samples / "1.4/ribo.tsv"], project)
     assert str(refused.value) == said
     assert written(project) == before

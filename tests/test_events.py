@@ -5,20 +5,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from conftest import HEADER, NEW, OLD, ROWS, report
+from conftest import HEADER, NEW, OLD, ROWS, importer, report
 
 from cdmeventimporters.checkm2 import quality_report
 from cdmeventimporters.core import importing
-from cdmeventimporters.core.importing import import_tables
+from cdmeventimporters.core.delta import Delta
+from cdmeventimporters.core.tables import TableSchemas
 
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
 pytestmark = pytest.mark.s3
-
-
-def importer(*tables):
-    """A `run_import` for these tables."""
-    return lambda get_spark, job_info, metadata: import_tables(get_spark, job_info, metadata, *tables)
 
 
 def die(*_, **__):
@@ -29,7 +25,7 @@ def die(*_, **__):
 def test_a_redelivery_reads_nothing_and_commits_nothing(desk, monkeypatch):
     job = desk.good(NEW)
     before, logged = desk.commits(), desk.commits("import_log")
-    monkeypatch.setattr(importing, "Lines", die)
+    monkeypatch.setattr(importing, "open_outputs", die)
     assert job.replay().error is None
     assert (desk.commits(), desk.commits("import_log")) == (before, logged)
     assert len(desk.log("status")) == 1
@@ -153,13 +149,12 @@ def test_faults_of_a_file_fail_under_quarantine_too(shared, text):
 
 
 def test_the_quarantine_is_written_first_and_a_redelivery_completes_the_rest(desk, monkeypatch):
-    merge = importing.merge_rows
+    merge = Delta.merge
     job = desk.lake.job("ghcr.io/kbasetest/cdm_checkm2", {"quality_report.tsv": SOME_BAD})
     meta = {"table": f"{desk.namespace}.checkm2"} | QUARANTINE
     with monkeypatch.context() as dying:
-        dying.setattr(
-            importing, "merge_rows", lambda table, *rest: merge(table, *rest) if table.endswith("_rejected") else die()
-        )
+        only_rejected = lambda self, table, *rest: merge(self, table, *rest) if table.endswith("_rejected") else die()  # noqa: E731
+        dying.setattr(Delta, "merge", only_rejected)
         with pytest.raises(SystemExit):
             desk.lake.deliver(job, meta=meta)
     assert len(desk.rows(table="checkm2_rejected", key="line")) == 3
@@ -191,17 +186,17 @@ def test_all_tables_are_checked_before_the_first_is_written(desk):
 
 
 def test_a_failure_between_two_tables_says_which_hold_the_job_and_a_redelivery_completes_it(desk, monkeypatch):
-    ensure = importing.ensure_table
+    ensure = TableSchemas.ensure
 
-    def full_disk(spark, table, *rest):
+    def full_disk(self, table, *rest):
         if table.endswith("second"):
             raise RuntimeError("disk full")
-        return ensure(spark, table, *rest)
+        return ensure(self, table, *rest)
 
     with monkeypatch.context() as failing:
-        failing.setattr(importing, "ensure_table", full_disk)
+        failing.setattr(TableSchemas, "ensure", full_disk)
         outcome = submit_two(desk, NEW, OLD)
-    state = f"Whether {desk.full('second')} holds its rows is not known; a redelivery completes it. {desk.full('checkm2')} holds them. The importer failed:"
+    state = f"It is not known whether {desk.full('second')} holds its rows; a redelivery completes it. {desk.full('checkm2')} holds them. The importer failed:"
     assert state in str(outcome.error)
     assert "  RuntimeError: disk full\n" in str(outcome.error)
     assert desk.log("importer", "status") == [("checkm2", "imported"), ("second", "failed")]
@@ -227,7 +222,7 @@ def test_a_location_that_holds_rows_is_left_to_somebody_to_decide(desk):
     desk.spark.createDataFrame([("a",)], "Name string").write.format("delta").save(f"{location}/checkm2")
     message = str(desk.submit(NEW).error)
     assert (
-        f"The table {desk.full('checkm2')} cannot be created, as its location holds files that no catalog entry names:\n  {location}/checkm2\n"
+        f"The table {desk.full('checkm2')} cannot be created, because its location holds files that belong to no table in the catalog:\n  {location}/checkm2\n"
         in message
     )
     assert desk.spark.read.format("delta").load(f"{location}/checkm2").count() == 1
@@ -261,8 +256,8 @@ def test_spark_compiles_queries_over_many_rows_alone(desk, monkeypatch, text, co
         seen.append(desk.spark.conf.get("spark.sql.codegen.wholeStage"))
         return check(*args)
 
-    check = importing._check
-    monkeypatch.setattr(importing, "_check", look_and_check)
+    check = importing.check_rows
+    monkeypatch.setattr(importing, "check_rows", look_and_check)
     assert desk.submit(text).error is None
     assert seen == [compiled]
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import IMAGE, NEW, Desk, report
 from proxy import answer, fault, proxy_before
 
-from cdmeventimporters.dev.lake import Lake
+from cdmeventimporters.dev.lake.lake import Lake
 
 pytestmark = pytest.mark.once
 
@@ -184,7 +184,7 @@ REDELIVERED = {"the commit is refused", "an upload always cut off"}
 NOTHING_DONE = "No table was changed."
 PERHAPS_DONE = "Whether TABLE holds its rows is not known; a redelivery completes it."
 SPARK_FAILED = "Spark failed:"
-SEE_TO_SPARK = "If this passes, replay the job; else it is for the people who run Spark and its storage."
+SEE_TO_SPARK = "If the cause was temporary, replay the job; otherwise ask the people who run Spark and its storage."
 
 
 def said(state, what, *where, todo=SEE_TO_SPARK) -> str:
@@ -245,14 +245,14 @@ SAID = {
         NOTHING_DONE,
         "The output files cannot be read.",
         f"Py4JJavaError: {DENIED}: {REPORT}: getFileStatus on {REPORT}: {SDK}.services.s3.model.S3Exception: Forbidden (Service: S3, Status Code: 403, Request ID: null):null",
-        todo="See to the storage or its credentials, and replay the job.",
+        todo="Check the storage and its credentials, then replay the job.",
     ),
     "no access to its text": said(NOTHING_DONE, SPARK_FAILED, f"{READING} {SDK}.services.s3.model.{s3_said(403)}"),
     "no bucket of the report": said(
         NOTHING_DONE,
         "An output file that the job lists is not on S3:",
         "BUCKET/cts/output/JOB/quality_report.tsv",
-        todo="Was it deleted or moved? Put it back, and replay the job.",
+        todo="Restore it if it was deleted or moved, then replay the job.",
     ),
     "the report was deleted while it was read": said(
         NOTHING_DONE,

@@ -21,9 +21,9 @@ from reference import MustFail, parse
 from cdmeventimporters.checkm2 import quality_report
 from cdmeventimporters.core import importing
 from cdmeventimporters.core.errors import ImportFailed
+from cdmeventimporters.core.files import open_outputs
 from cdmeventimporters.core.importing import import_tables
 from cdmeventimporters.core.job import Job, read_job, select_outputs, table_names
-from cdmeventimporters.core.read import Lines
 from cdmeventimporters.core.spec import Column, Table
 from cdmeventimporters.dev.catalog import load_importers, problems
 
@@ -137,8 +137,8 @@ CELL = st.one_of(
 def engine(spark, files, table, quarantine):
     """What reading and checking as in an import come to: the rows, and the rejected ones; raises `ImportFailed`."""
     job = Job("job", datetime(2025, 1, 1, tzinfo=UTC), tuple(sorted(files)))
-    target = importing._Target(job, table, "n.t", sorted(files))
-    checked = importing._check(target, Lines(spark, target.files), quarantine)
+    target = importing.Target(job, table, "n.t", sorted(files))
+    checked = importing.check_rows(target, open_outputs(spark, target.paths), quarantine)
     rows = [row.asDict() for row in checked.rows.collect()]
     return rows, checked.rejected.collect() if checked.rejected is not None else []
 
@@ -482,6 +482,6 @@ def test_an_odd_yaml_file_is_a_problem_or_an_importer(tmp_path_factory, texts):
     found = load_importers(folder)
     assert len(found) == len(texts) - len(wrong)
     for spec in found.values():
-        assert importing._quarantines(spec.importer_meta) in (True, False)
+        assert importing.read_options(spec.importer_meta).quarantine in (True, False)
         names = list(spec.importer_meta.get("tables") or ["odd"])
         assert set(table_names(read_job(GOOD_JOB), spec.importer_meta, names)) == set(names)

@@ -6,10 +6,9 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Desk
-from reference import Form, _lines, _place, _row, form_of, parse
+from conftest import ROOT, Desk, importer
+from reference import Form, form_of, lines_of, parse, place_of, row_of
 
-from cdmeventimporters.core import read
 from cdmeventimporters.core.spec import CTS_JOB_ID, Table
 from cdmeventimporters.dev.catalog import load_importers
 
@@ -75,7 +74,7 @@ class Case:
 
     def read(self, table: Table) -> dict[str, Form]:
         """How each sample for `table` that has rows is read."""
-        found = {path: form_of(_lines(data), table) for path, data in self.samples.items() if is_for(path, table)}
+        found = {path: form_of(lines_of(data), table) for path, data in self.samples.items() if is_for(path, table)}
         return {path: form for path, form in found.items() if form.rows}
 
     def besides(self, table: Table) -> dict[str, bytes]:
@@ -123,12 +122,11 @@ def test_a_redelivery_changes_nothing(case):
     assert case.state() == before
 
 
-def test_jobs_end_in_the_same_table_in_either_order(case, monkeypatch):
-    """A second job, whose files are read as large ones are, replaces the first, or stands beside it where the key holds the job."""
+def test_jobs_end_in_the_same_table_in_either_order(case):
+    """A second job, whose lines Spark holds, replaces the first, or stands beside it where the key holds the job."""
     first, second = case.first.job_info["id"], case.desk.lake.job(case.image, case.samples)
-    with monkeypatch.context() as patch:
-        patch.setattr(read, "_read_small", lambda spark, files: {})
-        assert case.desk.lake.deliver(second, meta=case.meta).error is None
+    in_spark = importer(*case.tables.values(), driver_bytes=0)
+    assert case.desk.lake.deliver(second, meta=case.meta, run_import=in_spark).error is None
     late = case.desk.lake.job(case.image, case.samples, completion_time="2020-01-01T00:00:00Z")
     assert case.desk.lake.deliver(late, meta=case.meta).error is None
     for name, table in case.tables.items():
@@ -138,7 +136,7 @@ def test_jobs_end_in_the_same_table_in_either_order(case, monkeypatch):
             assert case.rows(name, job) == (case.expected(table, job) if side_by_side else [])
 
 
-def cut(text: str, form: Form) -> str:
+def truncated(text: str, form: Form) -> str:
     """A file that ends before the last field of its last row, or before the end of its last record."""
     last = form.rows[-1][1]
     if form.layout.record:
@@ -147,24 +145,24 @@ def cut(text: str, form: Form) -> str:
     return text[: text.rindex(last) + ends[len(form.names) - 2]]
 
 
-def test_a_file_that_was_cut_off_is_refused(case):
+def test_a_truncated_file_is_refused(case):
     """Every sample, but those whose rows may end early."""
     for table in case.tables.values():
         broken = {
-            path: cut(case.samples[path].decode(), form).encode()
+            path: truncated(case.samples[path].decode(), form).encode()
             for path, form in case.read(table).items()
             if not form.layout.ragged
         }
         said = case.bad(case.besides(table) | broken)
         assert f"{len(broken)} of {len(broken)} output files cannot be imported:" in said
-        assert said.count("so the file was cut off") == min(len(broken), 5)
+        assert said.count("so the file is truncated") == min(len(broken), 5)
 
 
 def test_an_empty_file_and_those_of_all_other_tools_are_refused(case):
     for table in case.tables.values():
         [name, *_] = [Path(path).name for path in case.read(table)]
         strange = [f.read_bytes() for f in sorted(DATA.rglob("*")) if f.is_file() and case.folder not in f.parents]
-        strange = [data for data in strange if form_of(_lines(data), table) is None]
+        strange = [data for data in strange if form_of(lines_of(data), table) is None]
         assert len(strange) > 5
         broken = {f"{n:02}/{name}": data for n, data in enumerate([b"", *strange])}
         said = case.bad(case.besides(table) | broken)
@@ -176,12 +174,12 @@ def test_an_empty_file_and_those_of_all_other_tools_are_refused(case):
 
 def with_bad_cell(text: str, form: Form, table: Table) -> tuple[str, int, str]:
     """A file with a word for a number in a row, or nothing for a name if there are no numbers; the row's line and what is said."""
-    number, row = next((n, row) for n, row in form.rows if _row(form.split(row), form, table, "")[0])
+    number, row = next((n, row) for n, row in form.rows if row_of(form.split(row), form, table, "")[0])
     numbers = [c for c in table.written_columns if c.type not in ("string", "array<string>")]
     names = [c for c in table.written_columns if c.name in table.key]
-    column = next(c for c in numbers + names if _place(c, form.names) is not None)
+    column = next(c for c in numbers + names if place_of(c, form.names) is not None)
     bad = "x" if column in numbers else ""
-    start, end = span(row, form, _place(column, form.names))
+    start, end = span(row, form, place_of(column, form.names))
     begin = text.index(row.split("\n")[0])
     before, cell, after = (part.split("\n") for part in (row[:start], row[start:end], row[end:]))
     line = before[-1] + cell[0] + after[0]

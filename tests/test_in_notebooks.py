@@ -14,8 +14,8 @@ pytestmark = [
 
 SETUP = """
 from cdmeventimporters.checkm2 import run_import
-from cdmeventimporters.dev.lake import Lake
-from cdmeventimporters.dev.warm import attach
+from cdmeventimporters.dev.lake.lake import Lake
+from cdmeventimporters.dev.lake.warm import attach
 
 lake = attach()
 spark = lake.get_spark()

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from conftest import IMAGE, NEW, cdm_importers, report
 
-from cdmeventimporters.dev.jars import jars
-from cdmeventimporters.dev.lake import csep_settings, desk_settings
-from cdmeventimporters.dev.run import CLUSTER
+from cdmeventimporters.dev.lake.jars import jars
+from cdmeventimporters.dev.lake.lake import csep_settings, desk_settings
+from cdmeventimporters.dev.operate.named_spark import NAMES
 
 pytestmark = pytest.mark.once
 
@@ -27,7 +27,7 @@ def conf_dir(shared_lake, tmp_path_factory):
 
 def said(conf_dir, *command):
     """The exit status of a command, and what it prints."""
-    others = (*CLUSTER, "CDM_LAKE", "SPARK_DIST_CLASSPATH")
+    others = (*NAMES, "CDM_LAKE", "SPARK_DIST_CLASSPATH")
     env = {name: value for name, value in os.environ.items() if name not in others}
     done = cdm_importers(*command, env=env | {"SPARK_CONF_DIR": str(conf_dir)})
     return done.returncode, done.stdout, done.stderr

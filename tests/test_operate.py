@@ -13,12 +13,11 @@ from conftest import IMAGE, NEW, OLD, ROWS, SAMPLES, TOOLS, report
 from rich.console import Console
 from typer.testing import CliRunner
 
-from cdmeventimporters.core.lock import _numbers, remembers
+from cdmeventimporters.core.locks import lock_numbers, remembered
 from cdmeventimporters.dev.cli import app
-from cdmeventimporters.dev.java import NotReady
-from cdmeventimporters.dev.log import import_log, show_log
-from cdmeventimporters.dev.maintain import maintain
-from cdmeventimporters.dev.replay import (
+from cdmeventimporters.dev.errors import UsageError
+from cdmeventimporters.dev.operate.log import import_log, show_log
+from cdmeventimporters.dev.operate.replay import (
     as_job_info,
     ask_cts,
     failed_jobs,
@@ -27,7 +26,9 @@ from cdmeventimporters.dev.replay import (
     replay,
     summary,
 )
-from cdmeventimporters.dev.run import output_names, rows_table, run_files, show_rows
+from cdmeventimporters.dev.operate.run import output_names, run_files, show_rows
+from cdmeventimporters.dev.operate.sql import maintain
+from cdmeventimporters.dev.terminal import rows_table
 
 pytestmark = pytest.mark.once
 _users = itertools.count()
@@ -328,19 +329,19 @@ def test_a_wrong_job_is_withdrawn(operator, cts):
 def test_maintenance_runs_under_the_lock_and_gives_it_back(operator):
     spark, table = operator.lake.get_spark(), operator.table
     operator.replay(operator.job(NEW))
-    before = remembers(spark, table)
+    before = remembered(spark, table)
     [done] = maintain(spark, table, f"DELETE FROM `{operator.namespace}`.CheckM2 WHERE Name LIKE 'lakeA%'")
     assert done.num_affected_rows == 3
-    with pytest.raises(NotReady) as failed:
+    with pytest.raises(UsageError) as failed:
         maintain(spark, table, f"DELETE FROM {table} WHERE Nmae = 1")
     assert str(failed.value).startswith(
         f"The statement failed, and the lock of {table} was given back: AnalysisException: [UNRESOLVED_COLUMN"
     )
     assert "JVM" not in str(failed.value)
     assert len(before) == 1
-    assert remembers(spark, table) == before
+    assert remembered(spark, table) == before
     held = maintain(
-        spark, table, f"SELECT text FROM {table}_lock_{_numbers(spark, table)[-1] + 1} WHERE '{table}' <> ''"
+        spark, table, f"SELECT text FROM {table}_lock_{lock_numbers(spark, table)[-1] + 1} WHERE '{table}' <> ''"
     )
     assert held[0].text.startswith("SELECT by an operator on ")
 
@@ -376,7 +377,7 @@ def test_what_sql_says_of_mistakes(lake):
         ("ns.checkm2", "VACUUM ns.checkm2_rejected", "The statement does not name ns.checkm2, whose lock it would run under: VACUUM ns.checkm2_rejected"),
         ("ns.checkm2", "VACUUM ns.checkm2", "There is no table ns.checkm2."),
     ]:  # fmt: skip
-        with pytest.raises(NotReady) as refused:
+        with pytest.raises(UsageError) as refused:
             maintain(spark, table, statement)
         assert str(refused.value) == message
 
@@ -397,7 +398,7 @@ def test_the_log_shows_failures_first_and_open_ones_only_if_asked(operator):
     console.file = StringIO()
     show_log(console, log, failed=True)
     assert good["id"] not in console.file.getvalue()
-    with pytest.raises(NotReady) as refused:
+    with pytest.raises(UsageError) as refused:
         import_log(spark, "u_nobody__autoimport")
     assert str(refused.value) == "There is no import log in u_nobody__autoimport: nothing was imported there."
 

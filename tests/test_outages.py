@@ -8,7 +8,7 @@ from conftest import IMAGE, NEW, report
 from driver import Driver
 from proxy import fault, proxy_before
 
-from cdmeventimporters.dev.metastore import _start_hive
+from cdmeventimporters.dev.lake.metastore import start_hive
 
 pytestmark = pytest.mark.once
 
@@ -54,7 +54,7 @@ def test_a_holder_that_stood_still_writes_nothing(shared_lake, drivers):
         f"{table} was taken over by another writer, as this one had given no sign of life for 0 minutes:\n  it is done by now"
         in said
     )
-    assert said.endswith("Nothing of this job was written afterwards. Replay it.")
+    assert said.endswith("This job wrote nothing afterwards. Replay it.")
     assert names(other) == sorted([*before, "other"])
     assert still.ask(job=mine, meta=META)["error"] is None
     assert names(other) == sorted([*before, "other", "still"])
@@ -95,7 +95,7 @@ def metastore(shared_lake):
     def back():
         if hive:
             hive.clear()
-            _start_hive(home, home / "conf", store)
+            start_hive(home, home / "conf", store)
 
     yield away, back
     back()

@@ -11,7 +11,7 @@ from conftest import IMAGE, NEW, ROOT, report
 from cdmeventimporters.core.importing import import_tables
 from cdmeventimporters.core.spec import Column, Table
 from cdmeventimporters.dev.catalog import problems
-from cdmeventimporters.dev.lake import Lake
+from cdmeventimporters.dev.lake.lake import Lake
 
 HOSTILE = [
     "it's",

@@ -15,11 +15,11 @@ from minio.credentials import StaticProvider
 from minio.error import MinioAdminException
 from minio.minioadmin import MinioAdmin
 
-from cdmeventimporters.dev.jars import PACKAGES
-from cdmeventimporters.dev.lake import Lake
-from cdmeventimporters.dev.metastore import _postgres
-from cdmeventimporters.dev.s3 import S3
-from cdmeventimporters.dev.stack import SERVICES, WAREHOUSE, make_user
+from cdmeventimporters.dev.lake.jars import PACKAGES
+from cdmeventimporters.dev.lake.lake import Lake
+from cdmeventimporters.dev.lake.metastore import postgres_command
+from cdmeventimporters.dev.lake.s3 import S3
+from cdmeventimporters.dev.lake.stack import SERVICES, WAREHOUSE, make_user
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -79,7 +79,7 @@ def test_the_image_has_no_credential_and_the_context_no_more_than_it_copies():
 
 def test_what_the_services_run_exists():
     commands = [COMPOSE[name]["command"] for name in OURS]
-    run = {command[3] for command in commands if command[:3] == ["python", "-m", "cdmeventimporters.dev.stack"]}
+    run = {command[3] for command in commands if command[:3] == ["python", "-m", "cdmeventimporters.dev.lake.stack"]}
     assert run == set(SERVICES)
 
 
@@ -97,7 +97,7 @@ def test_minio_is_the_one_that_make_minio_builds():
 
 
 def test_postgresql_is_the_one_of_the_environment():
-    said = subprocess.run(_postgres("postgres", "--version"), capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(postgres_command("postgres", "--version"), capture_output=True, text=True, check=True).stdout
     assert COMPOSE["postgres"]["image"] == f"postgres:{re.search(r'[0-9.]+', said)[0]}"
 
 
