@@ -97,16 +97,16 @@ def test_a_line_with_another_number_of_fields_than_the_header_is_named(shared):
 WRONG_FILES = {
     "empty": ("", "the file is empty; expected a header line"),
     "only line breaks": ("\n\r\n\n", "the file is empty; expected a header line"),
-    "no key column": (report(header=without("Name")), "the header lacks Name; it names Completeness, Contamination, "),
+    "no key column": (report(header=without("Name")), "the header lacks Name; it has only Completeness, Contamination, "),
     "no required column": (
         report(header=without("Contamination")),
-        "the header lacks Contamination; it names Name, Completeness, ",
+        "the header lacks Contamination; it has only Name, Completeness, ",
     ),
-    "other case": (report(header=HEADER.replace("GC_Content", "gc_content")), "the header lacks GC_Content; "),
+    "other case": (report(header=HEADER.replace("GC_Content", "gc_content")), "the header lacks GC_Content; its columns that are not declared: gc_content\n"),
     "double column": (report(header=HEADER + "\tName"), "the header names 'Name' twice"),
     "another tool's": ("bin_id\tcompleteness\n17\t99.1\n", "the header lacks Name, Completeness, Contamination, "),
-    "cut off": (NEW[:600], "the last line has 2 of 14 fields, so the file is truncated: '20231107\\t8."),
-    "cut off in the header": (HEADER[:100], "the header lacks "),
+    "truncated": (NEW[:600], "the last line has 2 of 14 fields, so the file is truncated: '20231107\\t8."),
+    "truncated in the header": (HEADER[:100], "the header lacks "),
     "not UTF-8": (report(Name="bïn").encode("latin1"), "not UTF-8: 'b�n\\t97.31"),
     "not UTF-8 in the header": (b"\xff\xfe" + HEADER.encode(), "not UTF-8: '"),
     "UTF-16": (report().encode("utf-16"), "not UTF-8: '"),
@@ -135,7 +135,7 @@ def test_a_fault_in_one_of_many_files_names_that_file(shared):
 @pytest.mark.usefixtures("size")
 def test_a_header_in_the_middle_is_an_error(shared):
     message = shared.bad(NEW + "\n" + NEW)
-    assert "A file does not hold one header line and then its rows" in message
+    assert "A file does not consist of one header line and rows, or it changed while it was read:" in message
     assert "quality_report.tsv: 9 rows, of which 8 could be read" in message
 
 
@@ -155,7 +155,7 @@ def test_one_key_with_different_rows_is_an_error(shared):
     assert (
         "No table was changed. 1 key has rows that differ:\n"
         "  cts/output/JOB/0/quality_report.tsv, line 3, Name 'lakeA_maxbin.002' and cts/output/JOB/1/quality_report.tsv, line 2: they differ in Completeness\n"
-        "Nobody can say which is right."
+        "Deliver one row for each key, then replay the job."
     ) in message
 
 

@@ -141,7 +141,7 @@ def test_quarantine_takes_bad_rows_as_they_were_and_the_table_the_good_ones(desk
         report(ROWS[0], ROWS[0].replace("97.31", "1")),
         HEADER.replace("Name", "Bin") + "\n",
     ],
-    ids=["every row bad", "cut off", "conflicting keys", "missing column"],
+    ids=["every row bad", "truncated", "conflicting keys", "missing column"],
 )
 def test_faults_of_a_file_fail_under_quarantine_too(shared, text):
     shared.bad(text, meta=QUARANTINE)

@@ -123,8 +123,8 @@ PASSING = {
     "busy": answer(503, "SlowDown", ALL, times=2, skip=5),
     "failing": answer(500, "InternalError", LOOK, times=1),
     "slow": fault("delay", LOOK, times=1, skip=1, seconds=2),
-    "a report cut off on its way": fault("cut", READ, times=1, bytes=300),
-    "an upload cut off": fault("refuse", UPLOAD, times=1),
+    "a report truncated on its way": fault("cut", READ, times=1, bytes=300),
+    "an upload broken off": fault("refuse", UPLOAD, times=1),
     "an upload whose answer was lost": fault("lose", UPLOAD, times=1),
     "a commit that was busy": answer(503, "SlowDown", COMMIT, times=1),
 }
@@ -158,7 +158,7 @@ LASTING = {
     "S3 is busy": answer(503, "SlowDown", ALL),
     "S3 fails": answer(500, "InternalError", ALL),
     "the report cannot be read": answer(500, "InternalError", READ),
-    "the report is always cut off": fault("cut", READ, bytes=0),
+    "the report is always truncated": fault("cut", READ, bytes=0),
     "unknown key": answer(403, "InvalidAccessKeyId", ALL),
     "wrong secret": answer(403, "SignatureDoesNotMatch", ALL),
     "no access to the report": answer(403, "AccessDenied", LOOK),
@@ -166,23 +166,23 @@ LASTING = {
     "no bucket of the report": answer(404, "NoSuchBucket", LOOK),
     "the report was deleted while it was read": answer(404, "NoSuchKey", READ),
     "no access to the table": answer(403, "AccessDenied", UPLOAD),
-    "an upload always cut off": fault("refuse", UPLOAD),
+    "an upload always broken off": fault("refuse", UPLOAD),
     "the commit is refused": answer(403, "AccessDenied", COMMIT),
     "the commit fails": answer(500, "InternalError", COMMIT),
 }
 IN_CI = {
     "S3 is busy",
-    "the report is always cut off",
+    "the report is always truncated",
     "unknown key",
     "no access to the report",
     "the report was deleted while it was read",
     "the commit is refused",
 }
 
-REDELIVERED = {"the commit is refused", "an upload always cut off"}
+REDELIVERED = {"the commit is refused", "an upload always broken off"}
 
 NOTHING_DONE = "No table was changed."
-PERHAPS_DONE = "Whether TABLE holds its rows is not known; a redelivery completes it."
+PERHAPS_DONE = "It is not known whether TABLE holds its rows; a redelivery completes it."
 SPARK_FAILED = "Spark failed:"
 SEE_TO_SPARK = "If the cause was temporary, replay the job; otherwise ask the people who run Spark and its storage."
 
@@ -232,7 +232,7 @@ SAID = {
         "org.apache.hadoop.fs.s3a.AWSStatus500Exception", s3_said(500, f":InternalError: {s3_said(500)[13:]}")
     ),
     "the report cannot be read": said(NOTHING_DONE, SPARK_FAILED, f"{READING} {SDK}.services.s3.model.{s3_said(500)}"),
-    "the report is always cut off": said(
+    "the report is always truncated": said(
         NOTHING_DONE,
         SPARK_FAILED,
         f"{READING} {SDK}.thirdparty.org.apache.http.ConnectionClosedException: Premature end of Content-Length delimited message body (expected: SIZE; received: 0)",
@@ -260,7 +260,7 @@ SAID = {
         f"Py4JJavaError: org.apache.spark.SparkException: [FAILED_READ_FILE.FILE_NOT_EXIST] Encountered error while reading file {REPORT}. File does not exist. It is possible the underlying files have been updated.\nYou can explicitly invalidate the cache in Spark by running 'REFRESH TABLE tableName' command in SQL or by recreating … caused by {SDK}.services.s3.model.NoSuchKeyException: (Service: S3, Status Code: 404, Request ID: null)",
     ),
     "no access to the table": said(PERHAPS_DONE, SPARK_FAILED, f"{WRITING} {SDK}.services.s3.model.{s3_said(403)}"),
-    "an upload always cut off": said(
+    "an upload always broken off": said(
         PERHAPS_DONE,
         SPARK_FAILED,
         f"{WRITING} {SDK}.thirdparty.org.apache.http.NoHttpResponseException: The target server failed to respond",
@@ -319,7 +319,7 @@ def test_a_log_that_cannot_be_written_is_written_by_the_redelivery(event, proxy)
     event.is_imported_by_a_redelivery()
 
 
-@pytest.mark.parametrize("size", ["small", pytest.param("large", marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.parametrize("size", ["in the driver", pytest.param("in Spark", marks=pytest.mark.slow)], indirect=True)
 @pytest.mark.parametrize("where", ["in a row", pytest.param("in the last field", marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("size")
 def test_a_body_that_ends_early_and_says_that_it_is_whole_is_not_half_an_import(event, proxy, where):

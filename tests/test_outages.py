@@ -51,7 +51,7 @@ def test_a_holder_that_stood_still_writes_nothing(shared_lake, drivers):
     table = f"{shared_lake.prefix}{META['table']}"
     assert said.startswith(f"CTS job {mine['id']} ({IMAGE}) was not imported into {table}. ")
     assert (
-        f"{table} was taken over by another writer, as this one had given no sign of life for 0 minutes:\n  it is done by now"
+        f"Another writer took over {table}, because this one showed no sign of life for 0 minutes:\n  it has finished"
         in said
     )
     assert said.endswith("This job wrote nothing afterwards. Replay it.")
