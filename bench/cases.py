@@ -27,11 +27,6 @@ def report(rows: int | Iterable[str]) -> str:
     return "\n".join([HEADER, *(f"{name}\t{CELLS}" for name in names), ""])
 
 
-def platform_lake(**more: str) -> Lake:
-    """A lake in which Delta works out a table's state in as many tasks as on the platform, and with more settings."""
-    return Lake(settings={"spark.databricks.delta.snapshotPartitions": "50", **more})
-
-
 def _rotated(names: list[str], n: int) -> list[str]:
     """The names in another order for each round."""
     return names[n % len(names) :] + names[: n % len(names)]
@@ -44,7 +39,7 @@ def _table(name: str, contender: str) -> str:
 
 def hundred_rows(bench: Bench):
     """100 new rows from one file, in a warm session; and the redelivery."""
-    with platform_lake() as lake:
+    with Lake() as lake:
         spark = lake.get_spark()
         for n in range(-5, bench.rounds):
             measure = bench.measure if n >= 0 else bench.warm_up
@@ -58,7 +53,7 @@ def hundred_rows(bench: Bench):
 
 def thousand_files(bench: Bench):
     """One job of 1,000 files of 10 rows."""
-    with platform_lake() as lake:
+    with Lake() as lake:
         spark = lake.get_spark()
         for n in range(-1, max(3, bench.rounds // 2)):
             measure = bench.measure if n >= 0 else bench.warm_up
@@ -70,7 +65,7 @@ def thousand_files(bench: Bench):
 
 def events_as_csep_runs_them(bench: Bench):
     """An event as CSEP runs it, in a new session in a warm JVM; the import alone is measured."""
-    with platform_lake() as lake:
+    with Lake() as lake:
         for n in range(-3, bench.rounds):
             measure = bench.measure if n >= 0 else bench.warm_up
             for name in _rotated(SPARK, n):
@@ -88,7 +83,7 @@ def cold_jvm(bench: Bench):
 
 def many_jobs(bench: Bench):
     """300 jobs one after another: does it get slower?"""
-    with platform_lake() as lake:
+    with Lake() as lake:
         for n in range(300):
             work = Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(100)}), "bench.many")
             measure = bench.measure if 10 <= n < 30 or n >= 280 else bench.warm_up
@@ -97,10 +92,12 @@ def many_jobs(bench: Bench):
 
 def large_table(bench: Bench):
     """100 rows into tables of 10,000 and of 5,000,000 rows: all new in a narrow range, or half of them random updates."""
-    optimize = "spark.databricks.delta.optimizeWrite.enabled"  # which fills tables slowly
-    with platform_lake(**{optimize: "false"}) as lake:
+    with Lake() as lake:
+        spark, optimize = lake.get_spark(), "spark.databricks.delta.optimizeWrite.enabled"
+        spark.conf.set(optimize, "false")  # it fills tables slowly
         for size in SIZES:
             _fill(lake, _of(size), size)
+        spark.conf.set(optimize, "true")  # as CSEP has it
         _into_each(bench, lake, "new in a narrow range", lambda size: 100)
         _into_each(bench, lake, "half random updates", _half_updates)
         for size in SIZES:
@@ -143,7 +140,7 @@ def _half_updates(size: int) -> list[str]:
 
 def bad_rows(bench: Bench):
     """2,000,000 rows of which half are bad, beside as many good ones."""
-    with platform_lake() as lake:
+    with Lake() as lake:
         importer(Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(100)}), "bench.warm"))
         for name, cell in [("all good", "97.31"), ("half of them bad", "197.31")]:
             lines = (f"g{i:08}\t{CELLS.replace('97.31', cell) if i % 2 else CELLS}" for i in range(2_000_000))
@@ -170,7 +167,7 @@ def in_new_process(what: str) -> float:
 
 def cold_import(contender: str) -> float:
     """The seconds of a first import in this process."""
-    with platform_lake() as lake:
+    with Lake() as lake:
         lake.get_spark()
         work = Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(100)}), "bench.cold")
         return CONTENDERS[contender](work)
@@ -195,7 +192,7 @@ HITS = Table(
 
 def import_hits() -> float:
     """The seconds that the import of 20,000,000 rows takes, with 1 GB for driver and executor together."""
-    with platform_lake(**{"spark.driver.memory": "1g"}) as lake:
+    with Lake(settings={"spark.driver.memory": "1g"}) as lake:
         rest = "98.4\t312\t5\t0\t1\t312\t17\t328\t3.1e-120\t431.7"
         lines = (f"contig_{i // 25}_{i % 7}\tUniRef90_{i:010}\t{rest}" for i in range(20_000_000))
         file = put_large(lake, "hits.tsv", "\t".join(c.name for c in HITS.columns), lines)

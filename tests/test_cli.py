@@ -272,7 +272,7 @@ def test_a_made_importer_runs_as_its_notebook_says(project, samples):
 
 def test_a_module_that_was_not_exported_is_found(project):
     notebook = project / "nbs/importers/checkm2.ipynb"
-    notebook.write_text(notebook.read_text().replace("Length of the longest contig", "The longest contig"))
+    notebook.write_text(notebook.read_text().replace("length of the longest contig", "size of the longest contig"))
     assert [str(x) for x in check("checkm2", project)] == [
         "cdmeventimporters/checkm2.py:33: is not what its notebook exports: run `make export`"
     ]
@@ -302,7 +302,7 @@ def test_list_and_describe_show_tables(project):
     shown = run(project, "describe", "checkm2").stdout
     [line] = [line for line in shown.splitlines() if " GC_Content " in line]
     assert re.split(" {2,}", line.strip()) == [
-        "GC_Content", "float", "fraction", "0 to 1", "Share of G and C among the bases"
+        "GC_Content", "float", "fraction", "0 to 1", "GC content: fraction of G and C bases"
     ]  # fmt: skip
     refused = run(project, "describe", "ribo")
     assert (refused.returncode, refused.stderr.split(";")[0]) == (1, "No importer is called ribo")

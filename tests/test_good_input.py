@@ -53,7 +53,7 @@ def test_a_job_with_reports_of_two_versions_lands_typed_and_traceable(desk):
 def test_columns_carry_meaning_unit_and_the_table_its_source(desk):
     desk.good(NEW)
     described = {r.col_name: r for r in desk.spark.sql(f"DESCRIBE TABLE {desk.full('checkm2')}").collect()}
-    assert described["Average_Gene_Length"].comment == "Mean length of the predicted proteins [aa]"
+    assert described["Average_Gene_Length"].comment == "Average gene length: mean length of the predicted proteins [aa]"
     assert all(described[name].comment for name in LAYOUT)
     assert "doi:10.1038/s41592-023-01940-w" in desk.spark.catalog.getTable(desk.full("checkm2")).description
 

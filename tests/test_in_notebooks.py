@@ -63,7 +63,7 @@ def test_a_failed_job_is_its_message(shown):
                      "  line 2 of the cell: spark.table(name).count()"]),
         ("failed", ["ArithmeticException: [DIVIDE_BY_ZERO] Division by zero.",
                     '  line 1 of the cell: spark.sql("SELECT 1 / 0").collect()']),
-        ("not ready", ["NotReady: This process is attached to a warm lake: a Lake of its own needs another process."]),
+        ("not ready", ["UsageError: This process is attached to a warm lake: a Lake of its own needs another process."]),
     ],
     ids=lambda x: x if isinstance(x, str) else "",
 )  # fmt: skip

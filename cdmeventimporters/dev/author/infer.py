@@ -272,7 +272,7 @@ def _names_things(header: str) -> bool:
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #f146b2f2
 def _is_precise(cell: str) -> bool:
-    "Whether a number is more than a `float` keeps."
+    "Whether a number is greater than a `float` keeps."
     return "e" in cell.lower() or len(re.sub(r"^[+-]?0*\.?0*|\.", "", cell)) > 7
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #113ff34a

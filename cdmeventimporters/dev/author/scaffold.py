@@ -355,11 +355,11 @@ def _bad_file(guess: Guess) -> tuple[str, str, str]:
     sample, gap = guess.samples[-1], {"\t": "\t", COMMA: ","}.get(guess.samples[-1].layout.separator, " ")
     text = sample.file.read_text()
     shown = "\\t" if gap == "\t" else gap
-    if "so the file was cut off" in str(faults_of(text[: text.rindex(gap)].encode(), guess.table)):
+    if "so the file is truncated" in str(faults_of(text[: text.rindex(gap)].encode(), guess.table)):
         return (
             "cut off",
             f'text = files[-1].read_text()\nbad = lake.submit(image, {{files[-1].name: text[: text.rindex("{shown}")]}})',
-            "so the file was cut off",
+            "so the file is truncated",
         )
     return "empty", 'bad = lake.submit(image, {files[-1].name: ""})', "the file is empty"
 
@@ -498,7 +498,7 @@ def _readable(guess: Guess) -> Guess:
     "The same, if the engine can read all samples; raises `UsageError` if not."
     for sample in guess.samples:
         for fault in faults_of(sample.file.read_bytes(), guess.table):
-            raise UsageError(f"{sample.file} is more than the engine can read: {fault}.")
+            raise UsageError(f"{sample.file} is greater than the engine can read: {fault}.")
     return guess
 
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #3fc7b6de

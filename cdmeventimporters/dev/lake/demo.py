@@ -20,7 +20,7 @@ from ..catalog import load_importers, problems
 from ..errors import UsageError
 from .jars import jars
 from .java import check_java
-from .lake import Lake, Outcome
+from .lake import BaseLake, Lake, Outcome
 
 # %% ../../../nbs/dev/lake/05_demo.ipynb #9d70d91a
 IMAGE = "ghcr.io/kbasetest/cdm_checkm2"
@@ -49,7 +49,7 @@ LATER = _report("1.0.2", ("lake_bin.2", 88.5, 0.7), ("soil_bin.1", 99.1, 0.2))  
 BROKEN = _report("1.0.2", ("soil_bin.2", 93.3, 0.4), ("soil_bin.3", "9l.7", 0.9))  # an l for a 1
 
 # %% ../../../nbs/dev/lake/05_demo.ipynb #ed614c90
-def _history(lake: Lake) -> Iterator[tuple[str, Outcome]]:
+def _history(lake: BaseLake) -> Iterator[tuple[str, Outcome]]:
     "What happens, and what became of it, event by event."
     first = lake.submit(IMAGE, FIRST)
     yield "a job of CheckM2 1.0.1", first
@@ -59,7 +59,7 @@ def _history(lake: Lake) -> Iterator[tuple[str, Outcome]]:
     yield "a job with a broken report", lake.submit(IMAGE, BROKEN)
 
 # %% ../../../nbs/dev/lake/05_demo.ipynb #7fbe5f5d
-def _log(lake: Lake) -> list:
+def _log(lake: BaseLake) -> list:
     "The import log, oldest first."
     return lake.table("autoimport.import_log").orderBy("finished").collect()
 
@@ -80,7 +80,7 @@ def _line(
 
 # %% ../../../nbs/dev/lake/05_demo.ipynb #3feb4471
 def play(
-    lake: Lake,
+    lake: BaseLake,
     console: Console,
 ) -> Outcome:  # of the last event
     "Play the history, with a line for each event."
@@ -118,7 +118,7 @@ _LOG = ("cts_job_id", "status", "rows_read", "rows_inserted", "rows_updated", "r
 
 
 def show(
-    lake: Lake,
+    lake: BaseLake,
     last: Outcome,  # a failed one
     console: Console,
 ) -> None:

@@ -19,7 +19,6 @@ import tempfile
 import time
 import traceback
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 from fastcore.basics import patch
@@ -32,7 +31,7 @@ from ...core.errors import reason
 from ..catalog import IMPORTERS
 from ..errors import NotReady, UsageError
 from .demo import play
-from .lake import Lake, Outcome, hold, make_bucket
+from .lake import SHORT_LIVED, BaseLake, Lake, Outcome, hold, make_bucket
 from .s3 import S3, free_ports
 
 # %% ../../../nbs/dev/lake/06_warm.ipynb #361352ec
@@ -69,7 +68,11 @@ def serve(
     "Keep a lake up until told to stop; `UsageError` if there is one already."
     home.mkdir(parents=True, exist_ok=True)
     port, token, file = free_ports(1)[0], secrets.token_hex(20), home / "connection.json"
-    with hold(home), suppress(KeyboardInterrupt, SystemExit), Lake(settings=_connect_settings(port, token)) as lake:
+    with (
+        hold(home),
+        suppress(KeyboardInterrupt, SystemExit),
+        Lake(settings=_connect_settings(port, token), java_options=SHORT_LIVED) as lake,
+    ):
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())
         try:
             lake.get_spark().sql("SHOW DATABASES").collect()
@@ -119,7 +122,7 @@ def _connection(home: Path, child: subprocess.Popen | None) -> dict:
     return json.loads(file.read_text())
 
 # %% ../../../nbs/dev/lake/06_warm.ipynb #b5ec01d2
-class WarmLake(Lake):
+class WarmLake(BaseLake):
     "A lake's methods, over the session of another process."
 
     def __init__(
@@ -129,19 +132,18 @@ class WarmLake(Lake):
         if SparkContext._gateway:
             raise UsageError("This process has a Lake of its own: to attach to a warm one, use another process.")
         name = secrets.token_hex(4)
-        self.s3, self.user, self.bucket = S3(**connection["s3"]), f"nb{name}", f"nb-{name}"
-        self._time, self._session_of = datetime(2025, 1, 1, tzinfo=UTC), None  # the session is another process's
-        self._spark = SparkSession.builder.remote(connection["remote"]).getOrCreate()
-        self._spark.client.disable_reattachable_execute()  # which costs calls, and nobody is cut off on one machine
+        super().__init__(S3(**connection["s3"]), f"nb-{name}", f"nb{name}")
         make_bucket(self.s3, self.bucket)
-        atexit.register(self.close)
+        self._spark = SparkSession.builder.remote(connection["remote"]).getOrCreate()
+        self._spark.client.disable_reattachable_execute()  # it costs calls, and helps only where connections break
 
-    def _session(self, user, executor_cores=1):
+    def session(self, user: str, executor_cores: int = 1) -> SparkSession:
+        "Return the one session of this process, whoever the user is."
         return self._spark
 
-    def close(self):
-        "Let go of the lake."
-        atexit.unregister(self.close)
+    def close(self) -> None:
+        "End this process's session."
+        super().close()
         self._spark.stop()
 
 # %% ../../../nbs/dev/lake/06_warm.ipynb #0bd099e7

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ...core.spec import LINEAGE, RESCUED_DATA
 from ..catalog import find_importer, tables_of
-from ..lake.lake import Lake
+from ..lake.lake import BaseLake, Lake
 from .named_spark import NAMES
 from ..terminal import rows_table
 
@@ -30,7 +30,7 @@ def output_names(files: list[Path]) -> dict[str, Path]:
 
 # %% ../../../nbs/dev/operate/01_run.ipynb #f4f3ff3e
 def run_files(
-    lake: Lake,
+    lake: BaseLake,
     tool: str,  # e.g. `checkm2`
     files: list[Path],
     step=print,  # is told what is being done
