@@ -206,8 +206,8 @@ def conflicting_rows(
     "Return the error that says which rows have one key and different values."
     names = [*(c.name for c in table.tool_columns), RESCUED_DATA.name]
     row = F.struct(F.struct(*names).alias("_values"), "_file", "_number", *table.tool_key)
-    pairs = rows.groupBy(*(F.col(k).alias(f"_key_{n}") for n, k in enumerate(table.tool_key)))
-    pairs = pairs.agg(F.min(row).alias("_one"), F.max(row).alias("_other"))
+    by_key = rows.groupBy(*(F.col(k).alias(f"_key_{n}") for n, k in enumerate(table.tool_key)))
+    pairs = by_key.agg(F.min(row).alias("_one"), F.max(row).alias("_other"))
     differ = pairs.where(~F.col("_one._values").eqNullSafe(F.col("_other._values")))
     first = differ.orderBy(*differ.columns[: len(table.tool_key)]).limit(CASES).collect()
     cases = [

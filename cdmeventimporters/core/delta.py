@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar, TypeVar
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from .errors import Cause, ImportFailed, reason
 from .locks import Lock, locked, remembered
@@ -23,6 +23,7 @@ from .spec import Column
 from cdmeventimporters.core.tables import (
     NO_RANGES,
     Merged,
+    Range,
     TableFormat,
     TableSchemas,
     Transaction,
@@ -102,7 +103,7 @@ def _adopt(spark: SparkSession, table: str, columns: Sequence[Column], comment: 
 class DeltaSchemas(TableSchemas):
     "The schemas of Delta tables."
 
-    def describe(self, table):
+    def describe(self, table: str) -> dict[str, str]:
         if not self.spark.catalog.tableExists(quoted(table)):
             return {}
         rows = [(r.col_name, r.data_type) for r in self.spark.sql(f"DESCRIBE TABLE EXTENDED {quoted(table)}").collect()]
@@ -115,7 +116,7 @@ class DeltaSchemas(TableSchemas):
             )
         return {name.lower(): kind for name, kind in rows[:end]}
 
-    def create(self, table, columns, comment):
+    def create(self, table: str, columns: Sequence[Column], comment: str) -> None:
         ddl = ", ".join(f"`{c.name}` {c.type} COMMENT {literal(c.comment)}" for c in columns)
         try:
             with as_transaction(self.spark, None):
@@ -129,7 +130,7 @@ class DeltaSchemas(TableSchemas):
             elif not self.spark.catalog.tableExists(quoted(table)):
                 raise
 
-    def add_columns(self, table, columns):
+    def add_columns(self, table: str, columns: Sequence[Column]) -> None:
         empty = frame_of(self.spark, columns).write.format("delta").mode("append").option("mergeSchema", "true")
         with as_transaction(self.spark, None):
             retry(lambda: empty.saveAsTable(quoted(table)))
@@ -165,21 +166,21 @@ class DeltaTransactions(DeltaSchemas, TableFormat):
         super().__init__(spark)
         self._locks: dict[str, Lock] = {}  # those that are held, by table
 
-    def applied(self, table, transaction):
+    def applied(self, table: str, transaction: Transaction) -> bool:
         if not self.spark.catalog.tableExists(quoted(table)):
             return False
         with as_transaction(self.spark, transaction):
             return not self.spark.sql(f"DELETE FROM {quoted(table)} WHERE false").collect()
 
-    def settled(self, table, transaction):
+    def settled(self, table: str, transaction: Transaction) -> bool:
         words = remembered(self.spark, table)
         return bool(words) and _settled_word(self.spark, table, transaction) in words
 
-    def settle(self, table, transaction):
+    def settle(self, table: str, transaction: Transaction) -> None:
         self._locks[table].remember(_settled_word(self.spark, table, transaction))
 
     @contextmanager
-    def exclusive(self, tables, holder):
+    def exclusive(self, tables: Iterable[str], holder: str) -> Iterator[None]:
         with locked(self.spark, tables, holder) as held:
             before, self._locks = self._locks, self._locks | held
             try:
@@ -187,10 +188,10 @@ class DeltaTransactions(DeltaSchemas, TableFormat):
             finally:
                 self._locks = before
 
-    def writing(self, table):
+    def writing(self, table: str) -> AbstractContextManager[None]:
         return self._locks[table].writing()
 
-    def prefetch(self, tables):
+    def prefetch(self, tables: Iterable[str]) -> AbstractContextManager[None]:
         def load() -> None:
             for table in tables:
                 try:
@@ -210,19 +211,28 @@ _MERGE_FROM_DRIVER = {
 class Delta(DeltaTransactions):
     "Delta tables in a Hive metastore."
 
-    def merge(self, table, rows, columns, key, transaction, ranges=NO_RANGES, in_driver=False):
+    def merge(
+        self,
+        table: str,
+        rows: DataFrame,
+        columns: Sequence[Column],
+        key: Sequence[str],
+        transaction: Transaction | None,
+        ranges: Mapping[str, Range] = NO_RANGES,
+        in_driver: bool = False,
+    ) -> Merged | None:
         session = as_transaction(self.spark, transaction, _MERGE_FROM_DRIVER if in_driver else {})
         with temporary_view(rows) as source, with_codegen(self.spark), session, self.writing(table):
             statement = merge_statement(table, source, columns, key, ranges)
             done = retry(lambda: self.spark.sql(statement).collect())
         return Merged(done[0].num_inserted_rows, done[0].num_updated_rows) if done else None
 
-    def record(self, table, transaction, key):
+    def record(self, table: str, transaction: Transaction, key: str) -> None:
         nothing = f"UPDATE {quoted(table)} SET `{key}` = `{key}` WHERE false"
         with as_transaction(self.spark, transaction), self.writing(table):
             retry(lambda: self.spark.sql(nothing).collect())
 
-    def append(self, table, rows):
+    def append(self, table: str, rows: DataFrame) -> None:
         appending = rows.write.format("delta").mode("append")
         with as_transaction(self.spark, None), self.writing(table):
             retry(lambda: appending.saveAsTable(quoted(table)))

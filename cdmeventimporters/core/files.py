@@ -19,6 +19,7 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import NamedTuple
 
+from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
@@ -184,14 +185,14 @@ class DriverFiles(OutputFiles):
         super().__init__(spark, list(contents))
         self._lines = {path: lines_of(path, content) for path, content in contents.items()}
 
-    def sniff(self, layouts):
+    def sniff(self, layouts: Sequence[Layout]) -> dict[str, SniffedFile]:
         return {path: sniff_lines(lines, layouts) for path, lines in self._lines.items() if lines}
 
-    def lines(self, paths, record=None, numbered=False):
+    def lines(self, paths: list[str], record: str | None = None, numbered: bool = False) -> DataFrame:
         held = (_records_of(self._lines[path], record) if record else self._lines[path] for path in paths)
         return _frame_of(self.spark, chain.from_iterable(held), _NUMBERED_TYPES)
 
-    def evaluate(self, rows, key):
+    def evaluate(self, rows: DataFrame, key: Sequence[str]) -> tuple[DataFrame, Counted]:
         held = rows.collect()
         good, bad = [row for row in held if row._bad is False], sum(bool(row._bad) for row in held)
         first = [row[key[0]] for row in good]
@@ -199,7 +200,7 @@ class DriverFiles(OutputFiles):
         counted = Counted(len(held), len(good), bad, len(keys), min(first, default=None), max(first, default=None))
         return _frame_of(self.spark, held, dict(rows.dtypes)), counted
 
-    def queries(self):
+    def queries(self) -> AbstractContextManager[None]:
         return nullcontext()
 
 # %% ../../nbs/core/04_files.ipynb #ef41ecb9
@@ -245,7 +246,7 @@ def is_comment(
     return f"startswith(_line, {literal(layout.comment)}){header}"
 
 # %% ../../nbs/core/04_files.ipynb #07be41d3
-def _sniffed_by(layout: Layout):
+def _sniffed_by(layout: Layout) -> Expression:
     "Return the aggregate that is a layout's `Sniffed`."
     text, place = F.expr(_TEXT), F.struct("_block", "_index")
     seen = F.when(~F.expr(is_comment(layout)), place)
@@ -253,7 +254,7 @@ def _sniffed_by(layout: Layout):
     return F.struct(F.min_by(text, seen), F.max_by(text, seen), F.count(begun))
 
 # %% ../../nbs/core/04_files.ipynb #b8e5602f
-def _counted_by(key: Sequence[str]):
+def _counted_by(key: Sequence[str]) -> tuple[Expression, ...]:
     "Return the aggregates that are `Counted`, over rows grouped by `_bad` and key with their number as `_rows`."
     good, none = ~F.col("_bad"), F.lit(0)
     lengths = (F.col("_rows"), F.when(good, F.col("_rows")), F.when(F.col("_bad"), F.col("_rows")))
@@ -266,23 +267,23 @@ class SparkFiles(OutputFiles):
 
     in_driver = False
 
-    def sniff(self, layouts):
+    def sniff(self, layouts: Sequence[Layout]) -> dict[str, SniffedFile]:
         first_broken = F.min_by(
             F.when(F.col("_broken"), F.expr(_TEXT)), F.when(F.col("_broken"), F.struct("_block", "_index"))
         )
         found = self.lines(self.paths).groupBy("_file").agg(first_broken, *map(_sniffed_by, layouts)).collect()
         return {path: SniffedFile(broken, [Sniffed(*s) for s in sniffed]) for path, broken, *sniffed in found}
 
-    def lines(self, paths, record=None, numbered=False):
+    def lines(self, paths: list[str], record: str | None = None, numbered: bool = False) -> DataFrame:
         lines = _all_lines(self.spark, paths)
         lines = (_with_numbers(lines) if numbered else lines).where("_line <> ''")
         return _as_records(lines, record) if record else lines
 
-    def evaluate(self, rows, key):
+    def evaluate(self, rows: DataFrame, key: Sequence[str]) -> tuple[DataFrame, Counted]:
         by_key = rows.groupBy("_bad", *key).agg(F.count("*").alias("_rows"))
-        return rows, Counted(*by_key.agg(*_counted_by(key)).first())
+        return rows, Counted(*by_key.agg(*_counted_by(key)).collect()[0])
 
-    def queries(self):
+    def queries(self) -> AbstractContextManager[None]:
         return with_codegen(self.spark)
 
 # %% ../../nbs/core/04_files.ipynb #a41bbaa4

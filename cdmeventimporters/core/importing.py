@@ -80,7 +80,7 @@ class Target:
         job = self.job
         entry = Entry(job.id, self.table.name, self.table.revision, self.name, status, image=job.image, image_digest=job.image_digest,
                       cts_completion_time=job.completed, files=len(self.paths), started=started, finished=datetime.now(UTC))  # fmt: skip
-        return replace(entry, **self.numbers, **more)
+        return replace(entry, **self.numbers, **more)  # type: ignore[arg-type]  # each of these names is a field
 
 # %% ../../nbs/core/12_importing.ipynb #81338bd2
 def targets_of(
@@ -201,7 +201,7 @@ def _write(tables: TableFormat, checked: Checked, types: Mapping[str, str], agai
     target, table, counted = checked.target, checked.target.table, checked.counted
     target.outcome = Outcome.WRITING
     if checked.rejected is not None:
-        _write_rejected(tables, checked)
+        _write_rejected(tables, target, checked.rejected, checked.in_driver)
     tables.ensure(target.name, table.all_columns, table.comment, types)
     transaction = None if again else target.transaction
     merged = tables.merge(
@@ -224,13 +224,13 @@ def _ranges(checked: Checked) -> dict[str, Range]:
     return ranges | ({table.tool_key[0]: (counted.lowest, counted.highest)} if counted.keys else {})
 
 # %% ../../nbs/core/12_importing.ipynb #ce4cef4e
-def _write_rejected(tables: TableFormat, checked: Checked) -> None:
+def _write_rejected(tables: TableFormat, target: Target, rejected: DataFrame, in_driver: bool) -> None:
     "Write the rejected rows into the quarantine."
-    name, job = _quarantine_of(checked.target), checked.target.job.id
-    comment = f"Rows that were not imported into {checked.target.name}, and why"
+    name, job = _quarantine_of(target), target.job.id
+    comment = f"Rows that were not imported into {target.name}, and why"
     tables.ensure(name, REJECTED_COLUMNS, comment, tables.check(name, REJECTED_COLUMNS))
     ranges: dict[str, Range] = {CTS_JOB_ID.name: (job, job)}
-    tables.merge(name, checked.rejected, REJECTED_COLUMNS, REJECTED_KEY, None, ranges, checked.in_driver)
+    tables.merge(name, rejected, REJECTED_COLUMNS, REJECTED_KEY, None, ranges, in_driver)
 
 
 def _quarantine_of(target: Target) -> str:

@@ -156,16 +156,18 @@ def file_formats(
     table: Table,
 ) -> dict[FileFormat, dict[str, int]]:  # {format: {path: number of its rows}}
     "Return the files by their format; raise `ImportFailed` if one is faulty as a whole."
-    sniffed, formats = files.sniff(table.layouts), {}
+    sniffed = files.sniff(table.layouts)
     if faults := {path: fault for path in files.paths if (fault := file_fault(sniffed.get(path), table))}:
         raise ImportFailed(
             f"{len(faults)} of {len(files.paths)} output files cannot be imported:",
             first_cases([f"{path}: {fault.text}" for path, fault in faults.items()]),
             " ".join(dict.fromkeys(fault.todo for fault in faults.values())),
         )
+    formats: dict[FileFormat, dict[str, int]] = {}
     for path in files.paths:
-        form, seen = file_format(sniffed[path], table)
-        formats.setdefault(form, {})[path] = seen.rows - (form.header is not None)
+        if found := file_format(sniffed[path], table):
+            form, seen = found
+            formats.setdefault(form, {})[path] = seen.rows - (form.header is not None)
     return formats
 
 # %% ../../nbs/core/05_rows.ipynb #7aece318

@@ -8,7 +8,7 @@ __all__ = ['LIMITS', 'TYPES', 'COMMA', 'CTS_JOB_ID', 'CTS_COMPLETION_TIME', 'CTS
 
 # %% ../../nbs/core/02_spec.ipynb #f46e006f
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 # %% ../../nbs/core/02_spec.ipynb #449cbe40
@@ -37,7 +37,7 @@ class Column:
     extract: str | None = None  # regular expression with one group, which is the value, searched in the cell
     extract_from_path: str | None = None  # the same, searched in `bucket/key` of the file
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for mistake in _column_mistakes(self):
             raise ValueError(f"Column {self.name!r}: {mistake}")
 
@@ -49,7 +49,7 @@ class Column:
         )
 
 # %% ../../nbs/core/02_spec.ipynb #82574d5f
-def _column_mistakes(column: Column):
+def _column_mistakes(column: Column) -> Iterator[str]:
     "Yield the mistakes in a declared column, a sentence each."
     if not re.fullmatch(r"\w+", column.name, re.ASCII):
         yield "a name takes only letters, digits and '_'; give the tool's spelling as header=."
@@ -103,14 +103,14 @@ class Layout:
     keep_where: tuple[str, str] | None = None  # (field, regular expression): only rows whose field matches it are kept
     written_by: str | None = None  # command or option of the tool that writes it, for error messages
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         fields: object = self.fields
         object.__setattr__(self, "patterns", tuple(fields.values()) if isinstance(fields, Mapping) else ())
         object.__setattr__(self, "fields", tuple(self.fields))
         for mistake in _layout_mistakes(self):
             raise ValueError(f"Layout: {mistake}")
 
-    def __str__(self):
+    def __str__(self) -> str:
         return _described(self) + (f", written by {self.written_by}" if self.written_by else "")
 
     @property
@@ -134,8 +134,8 @@ class Layout:
 
     def is_comment(self, line: str) -> bool:
         "Return whether a line is neither header nor row."
-        is_header = bool(self.header) and line.startswith(self.header)
-        return bool(self.comment) and line.startswith(self.comment) and not is_header
+        is_header = bool(self.header and line.startswith(self.header))
+        return bool(self.comment and line.startswith(self.comment)) and not is_header
 
 # %% ../../nbs/core/02_spec.ipynb #cc4966f5
 def _described(layout: Layout) -> str:
@@ -153,7 +153,7 @@ def _unquoted(field: str) -> str:
     return field[1:-1].replace('""', '"') if len(field) > 1 and field[0] == field[-1] == '"' else field
 
 # %% ../../nbs/core/02_spec.ipynb #4a7dbf91
-def _layout_mistakes(layout: Layout):
+def _layout_mistakes(layout: Layout) -> Iterator[str]:
     "Yield the mistakes in a declared layout, a sentence each."
     if layout.header is None and not layout.fields:
         yield "without a header line, fields= must name the columns."
@@ -200,7 +200,7 @@ class Table:
     na_values: tuple[str, ...] = ()  # words that stand for NULL in any column
     revision: int = 1  # raised when the declaration reads the same file differently
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "key", (self.key,) if isinstance(self.key, str) else tuple(self.key))
         object.__setattr__(self, "columns", tuple(self.columns))
         object.__setattr__(
@@ -235,7 +235,7 @@ class Table:
         return self.description + (f" ({self.source})" if self.source else "")
 
 # %% ../../nbs/core/02_spec.ipynb #da330819
-def _table_mistakes(table: Table):
+def _table_mistakes(table: Table) -> Iterator[str]:
     "Yield the mistakes in a declared table, a sentence each."
     names = [c.name.lower() for c in table.all_columns]
     headers = [h for c in table.written_columns if not c.extract for h in (c.header or c.name, *c.aliases)]
