@@ -12,6 +12,9 @@ SYNC = UV_PYTHON_DOWNLOADS=never $(UV) sync --frozen --python $(PYTHON)
 PY := .venv/bin/python
 # What a test's Java runs, it runs seldom: its second, thorough compiler would take longer than it saves.
 TEST := IN_TEST=1 SPARK_SUBMIT_OPTS="-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=400m"
+SIDE_BY_SIDE := $(PY) -m pytest --nbval-lax --numprocesses 2 --dist loadfile
+# what needs several drivers, or a proxy that spoils requests
+SEVERAL := $(addprefix tests/test_,drivers.py kill.py outages.py faults.py)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cdm-event-importers
 CREDENTIALS := CDM_S3_ROOT_USER CDM_S3_ROOT_PASSWORD CDM_S3_USER CDM_S3_PASSWORD CDM_DATABASE_PASSWORD CDM_SPARK_SECRET CDM_LAB_TOKEN
 MINIO_VERSION := v0.0.0-20250907161309-07c3a429bfed
@@ -25,12 +28,16 @@ env: .venv/.made ## the Python environment in .venv, as locked; asks for Java 17
 demo: env ## the lake, and a little history of CheckM2 jobs in it
 	@$(PY) -m cdmeventimporters.dev.lake.demo
 
-test: env .venv-faults/.made ## lint, then all tests and all notebooks, on SeaweedFS
+test: env ## lint and types; what one driver can test; the notebooks of core and importers: 8 minutes, on SeaweedFS
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
-	$(TEST) $(PY) -m pytest --nbval-lax --numprocesses 2 --dist loadfile
+	$(PY) -m mypy
+	$(TEST) $(SIDE_BY_SIDE) tests nbs/core nbs/importers $(SEVERAL:%=--ignore=%)
 
-fuzz: env ## FUZZ=10 times as many odd inputs as in make test, others each time
+test-all: env .venv-faults/.made ## the rest: several drivers, kills, outages, faults; the notebooks of dev and tutorials
+	$(TEST) $(SIDE_BY_SIDE) $(SEVERAL) nbs/dev nbs/tutorials
+
+fuzz: env ## FUZZ=10 times as many odd inputs as in `make test`, others each time
 	CDM_FUZZ=$(or $(FUZZ),10) $(TEST) $(PY) -m pytest tests/test_fuzz.py
 
 test-drivers: env ## three drivers on one table, each with a JVM of its own: 60 jobs, each delivered twice
@@ -39,25 +46,26 @@ test-drivers: env ## three drivers on one table, each with a JVM of its own: 60 
 test-kill: env ## kill -9 of a driver at each step, and at 30 random moments; CDM_KILL_SEED=… repeats a run
 	CDM_KILLS=30 $(TEST) $(PY) -m pytest -s tests/test_kill.py
 
-test-faults: env .venv-faults/.made ## what happens when S3 fails: all cases, of which `make test` has some
+test-faults: env .venv-faults/.made ## what happens when S3 fails: all cases, of which `make test-all` has some
 	$(TEST) $(PY) -m pytest tests/test_faults.py -m ""
 
 test-outages: env .venv-faults/.made ## a driver that stands still, a metastore that goes away, a full disk
 	$(TEST) $(PY) -m pytest tests/test_outages.py -m ""
 
 test-minio: env minio .venv-faults/.made ## the tests on a MinIO server
-	PATH="$(CACHE)/bin:$$PATH" CDM_TEST_S3=minio $(TEST) $(PY) -m pytest tests $(PYTEST_ARGS)
+	PATH="$(CACHE)/bin:$$PATH" CDM_TEST_S3=minio $(TEST) $(PY) -m pytest $(or $(MINIO_TESTS),tests) $(PYTEST_ARGS)
 
 test-cluster: env minio ## the services of docker-compose.yml as processes, and a part of the tests in a driver on them
 	PATH="$(CACHE)/bin:$$PATH" $(PY) tests/cluster.py pytest tests $(or $(PYTEST_ARGS),-m 'matrix and not once')
 
 test-matrix: test-spark40 test-spark35 ## the tests on Spark 4.0 and Spark 3.5
 
-test-ci: ## what CI runs of the last two: MinIO, and on the other Sparks reading, checking, and imports end to end
+test-ci: ## what CI runs besides: a part of the tests, and notebooks, on MinIO; a part on the other Sparks
 	$(MAKE) env minio .venv-faults/.made .venv-spark40/.made .venv-spark35/.made
 	$(MAKE) --jobs=2 --output-sync test-ci-minio test-ci-matrix
 
 test-ci-minio: PYTEST_ARGS = -m '(matrix or s3) and not slow and not once'
+test-ci-minio: MINIO_TESTS = --nbval-lax tests nbs/importers nbs/tutorials
 test-ci-minio: test-minio
 test-ci-matrix: PYTEST_ARGS = -m matrix
 test-ci-matrix: test-matrix

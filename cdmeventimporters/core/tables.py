@@ -139,7 +139,7 @@ class TableSchemas(ABC):
 class TableFormat(TableSchemas):
     "The tables of a session: their schemas, what they record, and writing to them."
 
-    name: ClassVar[str]  # e.g. `Delta`, for messages
+    name: ClassVar[str]  # for messages
     settings: ClassVar[Mapping[str, str | None]] = {}  # of Spark, for a whole import
 
     @abstractmethod
