@@ -39,7 +39,7 @@ def as_transaction(
     more: Mapping[str, str | None] = {},  # other settings of the session
 ) -> AbstractContextManager[None]:
     "Let statements on the session be this transaction."
-    app_id, version = (transaction.app_id, str(transaction.version)) if transaction else (None, None)
+    app_id, version = (transaction.app_id, str(transaction.revision)) if transaction else (None, None)
     names = ("spark.databricks.delta.write.txnAppId", "spark.databricks.delta.write.txnVersion")
     return settings(spark, {**dict(zip(names, (app_id, version), strict=True)), **more})
 
@@ -141,7 +141,7 @@ def _settled_word(spark: SparkSession, table: str, transaction: Transaction) -> 
     namespace, name = table.split(".")
     found = spark.sql(f"SHOW TABLE EXTENDED IN `{namespace}` LIKE {literal(name.lower())}").collect()
     created = next((line for row in found for line in row.information.split("\n") if "Created Time" in line), None)
-    words = f"{created} {transaction.app_id} {transaction.version}"
+    words = f"{created} {transaction.app_id} {transaction.revision}"
     return hashlib.sha256(words.encode()).hexdigest()[:20] if created else ""
 
 # %% ../../nbs/core/09_delta.ipynb #a6569f6b
@@ -165,6 +165,9 @@ class DeltaTransactions(DeltaSchemas, TableFormat):
     def __init__(self, spark: SparkSession):
         super().__init__(spark)
         self._locks: dict[str, Lock] = {}  # those that are held, by table
+
+    def identity(self, table: str) -> None:
+        "Return None: the table itself records its transactions."
 
     def applied(self, table: str, transaction: Transaction) -> bool:
         if not self.spark.catalog.tableExists(quoted(table)):

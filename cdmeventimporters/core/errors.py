@@ -70,6 +70,7 @@ class Cause(Enum):
     CONFLICT = (
         r"Concurrent(Append|DeleteRead|DeleteDelete|Transaction|Write)|(Metadata|Protocol)Changed"
         r"|DELTA_(CONCURRENT_|METADATA_CHANGED|PROTOCOL_CHANGED)"
+        r"|Found conflicting files|Missing required files to delete|CommitFailedException|CommitStateUnknown"
     )
 
     def explains(
