@@ -16,7 +16,7 @@ from cdmeventimporters.core.files import DRIVER_BYTES
 from cdmeventimporters.core.importing import import_tables
 from cdmeventimporters.dev.lake.jars import jars
 from cdmeventimporters.dev.lake.lake import Lake, Outcome
-from cdmeventimporters.dev.lake.warm import start_warm
+from cdmeventimporters.dev.lake.warm import ensure_warm
 
 ROOT = Path(__file__).parents[1]
 TOOLS = sorted(file.stem for file in (ROOT / "cdmeventimporters").glob("*.yaml"))
@@ -51,7 +51,7 @@ def pytest_configure(config):
         return
     jars()
     if config.option.nbval_lax and "CDM_LAKE" not in os.environ:
-        os.environ["CDM_LAKE"] = str(start_warm()[0])
+        os.environ["CDM_LAKE"] = str(ensure_warm()[0])
 
 
 @pytest.fixture(scope="session", params=SERVERS)

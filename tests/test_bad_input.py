@@ -97,12 +97,18 @@ def test_a_line_with_another_number_of_fields_than_the_header_is_named(shared):
 WRONG_FILES = {
     "empty": ("", "the file is empty; expected a header line"),
     "only line breaks": ("\n\r\n\n", "the file is empty; expected a header line"),
-    "no key column": (report(header=without("Name")), "the header lacks Name; it has only Completeness, Contamination, "),
+    "no key column": (
+        report(header=without("Name")),
+        "the header lacks Name; it has only Completeness, Contamination, ",
+    ),
     "no required column": (
         report(header=without("Contamination")),
         "the header lacks Contamination; it has only Name, Completeness, ",
     ),
-    "other case": (report(header=HEADER.replace("GC_Content", "gc_content")), "the header lacks GC_Content; its columns that are not declared: gc_content\n"),
+    "other case": (
+        report(header=HEADER.replace("GC_Content", "gc_content")),
+        "the header lacks GC_Content; its columns that are not declared: gc_content\n",
+    ),
     "double column": (report(header=HEADER + "\tName"), "the header names 'Name' twice"),
     "another tool's": ("bin_id\tcompleteness\n17\t99.1\n", "the header lacks Name, Completeness, Contamination, "),
     "truncated": (NEW[:600], "the last line has 2 of 14 fields, so the file is truncated: '20231107\\t8."),

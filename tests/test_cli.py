@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, TOOLS, cdm_importers
 
-from cdmeventimporters.dev.author.infer import guess_table, read_sample
-from cdmeventimporters.dev.author.lint import check
-from cdmeventimporters.dev.author.scaffold import new
+from cdmeventimporters.dev.author.infer import infer_table, read_sample
+from cdmeventimporters.dev.author.lint import lint
+from cdmeventimporters.dev.author.scaffold import scaffold
 from cdmeventimporters.dev.errors import UsageError
 
 IMAGE = "ghcr.io/acme/ribo"
@@ -68,9 +68,9 @@ def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
         "  nbs/importers/ribo.ipynb\n"
         "  cdmeventimporters/ribo.yaml\n"
         "  cdmeventimporters/ribo.py\n"
-        "  tests/data/ribo/1.4/ribo.tsv (with other names for rows that a newer sample has, too)\n"
+        "  tests/data/ribo/1.4/ribo.tsv (rows that a newer sample has, too, are renamed)\n"
         "  tests/data/ribo/2.0/ribo.tsv\n"
-        "What the samples do not tell is marked TODO, 14 times. Fill that in and run the notebook (make lab),\n"
+        "14 TODOs mark what the samples do not tell. Fill them in and run the notebook (make lab),\n"
         "then: make export && cdm-importers check ribo\n"
     )
     assert (project / "tests/data/ribo/2.0/ribo.tsv").read_text() == NEW
@@ -106,8 +106,8 @@ def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
 
 def test_a_declaration_holds_what_the_samples_tell(samples):
     files = [(samples / f"{version}/ribo.tsv", version) for version in ("1.4", "2.0")]
-    guess = guess_table("ribo", [read_sample(*x) for x in files])
-    table = guess.table
+    inferred = infer_table("ribo", [read_sample(*x) for x in files])
+    table = inferred.table
     assert [(c.name, c.type, c.header, c.aliases, c.since, c.separator) for c in table.columns] == [
         ("genome", "string", "#genome", ("genome",), None, None),
         ("copies_n", "int", "copies (n)", (), None, None),
@@ -116,22 +116,25 @@ def test_a_declaration_holds_what_the_samples_tell(samples):
     ]
     assert [(x.header, x.comment) for x in table.layouts] == [("#genome", "#"), ("", None)]
     assert (table.key, table.columns[1].na_values) == (("genome",), ("NA",))
-    assert guess.keys == [("genome",)]
+    assert inferred.keys == [("genome",)]
 
 
 WRONG = {
     "is not there": (["none.tsv"], "none.tsv is not there."),
     "folder": (["1.4"], "1.4 is a folder: name the files in it."),
-    "empty": (["empty.tsv"], "empty.tsv is empty, so nothing can be told from it: take a sample with a few rows."),
-    "binary": (["binary.tsv"], "binary.tsv is no table: it is binary, or a text in another encoding than UTF-8."),
+    "empty": (["empty.tsv"], "empty.tsv is empty: take a sample with a few rows."),
+    "binary": (["binary.tsv"], "binary.tsv is not a table: it is binary, or its encoding is not UTF-8."),
     "prose": (
         ["prose.txt"],
-        "prose.txt is no table: neither tabs nor commas nor blanks cut its lines into the same number of fields.",
+        "prose.txt is not a table: neither tabs nor commas nor spaces split its lines into the same number of fields.",
     ),
-    "header": (["header.tsv"], "header.tsv has no row, so it tells no types: take a sample with a few rows."),
+    "header": (
+        ["header.tsv"],
+        "header.tsv has no rows, so the types of its columns cannot be inferred: take a sample with a few rows.",
+    ),
     "other": (
         ["1.4/ribo.tsv", "other.tsv"],
-        "other.tsv has no column in common with 1.4/ribo.tsv: make an importer of one, and declare the other's table beside it.",
+        "other.tsv has no column in common with 1.4/ribo.tsv: make an importer from one, and declare the other's table next to it.",
     ),
     "twice": (
         ["1.4/ribo.tsv", "1.4/ribo.tsv"],
@@ -139,11 +142,11 @@ WRONG = {
     ),
     "large": (
         ["large.tsv"],
-        "large.tsv has 2.0 MB, and a sample is kept in the project: cut a short one from it, as `head -n 50` does.",
+        "large.tsv has 2.0 MB, and samples are kept in the project: shorten it, for example with `head -n 50`.",
     ),
     "alike": (
         ["alike.tsv"],
-        "alike.tsv has rows that agree in all that could be a key: texts and whole numbers that no row lacks.",
+        "alike.tsv has rows with equal values in every column that could be a key: strings and whole numbers that are never empty.",
     ),
 }
 FILES = {
@@ -164,7 +167,7 @@ def test_a_sample_that_will_not_do_is_refused_in_a_sentence(project, samples, gi
     monkeypatch.chdir(samples)
     before = written(project)
     with pytest.raises(UsageError) as refused:
-        new("ribo", IMAGE, given, project)
+        scaffold("ribo", IMAGE, given, project)
     assert str(refused.value).endswith(said)
     assert written(project) == before
 
@@ -172,31 +175,31 @@ def test_a_sample_that_will_not_do_is_refused_in_a_sentence(project, samples, gi
 ASKED = {
     "checkm2": (
         IMAGE,
-        "There is nbs/importers/checkm2.ipynb already, and nothing is overwritten: take another name, or go on with what is there.",
+        "nbs/importers/checkm2.ipynb exists already, and nothing is overwritten: choose another name, or continue with what exists.",
     ),
     "core": (
         IMAGE,
-        "There is cdmeventimporters/core already, and nothing is overwritten: take another name, or go on with what is there.",
+        "cdmeventimporters/core exists already, and nothing is overwritten: choose another name, or continue with what exists.",
     ),
     "CheckM-3": (
         IMAGE,
-        "'CheckM-3' is no name for a module: it takes small letters, digits and '_', and begins with a letter; take checkm_3.",
+        "'CheckM-3' is not a module name: use lower-case letters, digits and '_', beginning with a letter, such as checkm_3.",
     ),
     "3ribo": (
         IMAGE,
-        "'3ribo' is no name for a module: it takes small letters, digits and '_', and begins with a letter.",
+        "'3ribo' is not a module name: use lower-case letters, digits and '_', beginning with a letter.",
     ),
     "class": (
         IMAGE,
-        "'class' is no name for a module: it takes small letters, digits and '_', and begins with a letter; take class_tool.",
+        "'class' is not a module name: use lower-case letters, digits and '_', beginning with a letter, such as class_tool.",
     ),
     "tagged": (
         f"{IMAGE}:2.0",
-        "The importer names an image with a tag, `ghcr.io/acme/ribo:2.0`: leave away what follows the `:`; all versions are imported.",
+        "The importer names an image with a tag, `ghcr.io/acme/ribo:2.0`: leave out what follows the `:`; all versions are imported.",
     ),
     "pinned": (
         f"{IMAGE}@sha256:0",
-        "The importer names an image with a digest, `ghcr.io/acme/ribo@sha256:0`: leave away what follows the `@`; all versions are imported.",
+        "The importer names an image with a digest, `ghcr.io/acme/ribo@sha256:0`: leave out what follows the `@`; all versions are imported.",
     ),
     "taken": (
         "ghcr.io/kbasetest/cdm_checkm2",
@@ -204,7 +207,7 @@ ASKED = {
     ),
     "blank": (
         "ribo",
-        "'ribo' is no name of an image: expected registry/name, such as ghcr.io/kbasetest/cdm_checkm2.",
+        "'ribo' is not the name of an image: expected registry/name, such as ghcr.io/kbasetest/cdm_checkm2.",
     ),
 }
 
@@ -213,7 +216,7 @@ ASKED = {
 def test_what_is_asked_for_wrongly_is_refused_in_a_sentence(project, samples, tool, image, said):
     before = written(project)
     with pytest.raises(UsageError) as refused:
-        new(tool, image, [samples / "1.4/ribo.tsv"], project)
+        scaffold(tool, image, [samples / "1.4/ribo.tsv"], project)
     assert str(refused.value) == said
     assert written(project) == before
 
@@ -244,9 +247,9 @@ def test_what_is_made_of_a_layout_reads_as_an_independent_reader_does(tmp_path, 
     from reference import parse
 
     (tmp_path / "x.txt").write_text(text)
-    guess = guess_table("x", [read_sample(tmp_path / "x.txt", "1")])
-    rows = parse({"bucket/x.txt": text.encode()}, guess.table, quarantine=False).rows
-    assert len(rows) == len(guess.samples[0].rows) == 2
+    inferred = infer_table("x", [read_sample(tmp_path / "x.txt", "1")])
+    rows = parse({"bucket/x.txt": text.encode()}, inferred.table, quarantine=False).rows
+    assert len(rows) == len(inferred.samples[0].rows) == 2
     assert {row["_rescued_data"] for row in rows} == {None}
 
 
@@ -254,7 +257,7 @@ def test_a_made_importer_runs_as_its_notebook_says(project, samples):
     """End to end: its own notebook is executed, on a lake of its own or on the one of the notebooks."""
     for version in ("1.4", "2.0"):
         (samples / version / "ribo.tsv").rename(samples / version / "gene counts.tsv")
-    new("ribo", IMAGE, [samples / "1.4/gene counts.tsv", samples / "2.0/gene counts.tsv"], project)
+    scaffold("ribo", IMAGE, [samples / "1.4/gene counts.tsv", samples / "2.0/gene counts.tsv"], project)
     command = [
         sys.executable,
         "-m",
@@ -272,8 +275,8 @@ def test_a_made_importer_runs_as_its_notebook_says(project, samples):
 
 def test_a_module_that_was_not_exported_is_found(project):
     notebook = project / "nbs/importers/checkm2.ipynb"
-    notebook.write_text(notebook.read_text().replace("length of the longest contig", "size of the longest contig"))
-    assert [str(x) for x in check("checkm2", project)] == [
+    notebook.write_text(notebook.read_text().replace("Length of the longest contig", "The longest contig"))
+    assert [str(x) for x in lint("checkm2", project)] == [
         "cdmeventimporters/checkm2.py:33: is not what its notebook exports: run `make export`"
     ]
 
@@ -284,15 +287,15 @@ def test_yaml_and_code_must_agree(project):
     file.write_text(
         text.replace("table: autoimport.mmseqs2_clusters", "tables: {clusters: autoimport.mmseqs2_clusters}")
     )
-    assert [str(x) for x in check("mmseqs2", project)] == [
+    assert [str(x) for x in lint("mmseqs2", project)] == [
         "cdmeventimporters/mmseqs2.yaml:6: has `tables:` for clusters, but the code declares mmseqs2_clusters"
     ]
     file.write_text(text.replace("cdm_mmseqs2", "cdm_mmseqs2:14"))
-    assert [str(x) for x in check("mmseqs2", project)] == [
-        "cdmeventimporters/mmseqs2.yaml:4: names an image with a tag, `ghcr.io/kbaseincubator/cdm_mmseqs2:14`: leave away what follows the `:`; all versions are imported"
+    assert [str(x) for x in lint("mmseqs2", project)] == [
+        "cdmeventimporters/mmseqs2.yaml:4: names an image with a tag, `ghcr.io/kbaseincubator/cdm_mmseqs2:14`: leave out what follows the `:`; all versions are imported"
     ]
     file.write_text("name: [")
-    assert [str(x).split(" YAML")[0] for x in check("mmseqs2", project)] == ["cdmeventimporters/mmseqs2.yaml:1: is no"]
+    assert [str(x).split(" YAML")[0] for x in lint("mmseqs2", project)] == ["cdmeventimporters/mmseqs2.yaml:1: is not"]
 
 
 def test_list_and_describe_show_tables(project):
@@ -302,14 +305,14 @@ def test_list_and_describe_show_tables(project):
     shown = run(project, "describe", "checkm2").stdout
     [line] = [line for line in shown.splitlines() if " GC_Content " in line]
     assert re.split(" {2,}", line.strip()) == [
-        "GC_Content", "float", "fraction", "0 to 1", "GC content: fraction of G and C bases"
+        "GC_Content", "float", "fraction", "0 to 1", "Share of G and C among the bases"
     ]  # fmt: skip
     refused = run(project, "describe", "ribo")
     assert (refused.returncode, refused.stderr.split(";")[0]) == (1, "No importer is called ribo")
 
 
 def test_importers_here_have_all_they_must():
-    assert [str(finding) for finding in check(project=ROOT)] == []
+    assert [str(finding) for finding in lint(project=ROOT)] == []
 
 
 def test_the_command_answers_at_once():

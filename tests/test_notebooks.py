@@ -16,6 +16,10 @@ from conftest import ROOT
 NOTEBOOKS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 EXPORTING = [p for p in NOTEBOOKS if "tutorials" not in p.parts]
 
+# TEMPORARY: notebooks that are about to be rewritten; delete this list then
+OLD = [p for p in EXPORTING if "core" in p.parts]
+NEAR = 10  # cells after its definition in which a public name is used
+
 
 def by_name(path):
     """The id of a notebook's test."""
@@ -27,9 +31,15 @@ def cells(notebook, kind="code"):
     return ["".join(c["source"]) for c in json.loads(notebook.read_text())["cells"] if c["cell_type"] == kind]
 
 
+def is_exported(cell) -> bool:
+    """Whether a code cell goes into the module."""
+    return re.match(r"#\|\s*export", cell) is not None
+
+
 def exported(notebook):
-    """The code that goes into the module, cell by cell, without the directive."""
-    return [re.sub(r"^#\|.*\n", "", c) for c in cells(notebook) if re.match(r"#\|\s*export", c)]
+    """The code that goes into the module, cell by cell, without the directive and blank lines."""
+    code = [re.sub(r"^#\|.*\n", "", c) for c in cells(notebook) if is_exported(c)]
+    return [re.sub(r"\n\s*\n", "\n", c.strip()) for c in code]
 
 
 @pytest.fixture(scope="module")
@@ -82,32 +92,48 @@ def test_a_notebook_begins_with_its_title_and_one_sentence(notebook):
 
 @pytest.mark.parametrize("notebook", EXPORTING, ids=by_name)
 def test_no_cell_is_long(notebook):
-    assert max(len(c.strip().split("\n")) for c in exported(notebook)) <= 50
+    assert max(len(c.split("\n")) for c in exported(notebook)) <= 50
 
 
 def test_over_all_notebooks_cells_are_small_and_few_are_hidden():
-    lengths = sorted(len(c.strip().split("\n")) for p in EXPORTING for c in exported(p))
-    assert statistics.median(lengths) <= 10
-    assert lengths[int(len(lengths) * 0.9)] <= 25
+    lengths = sorted(len(c.split("\n")) for p in EXPORTING if p not in OLD for c in exported(p))
+    assert statistics.median(lengths) <= 8
+    assert lengths[int(len(lengths) * 0.9)] <= 20
     code = [c for p in NOTEBOOKS for c in cells(p)]
-    assert sum(c.startswith("#| hide") for c in code) <= 0.2 * len(code)
+    assert sum(c.startswith("#| hide") for c in code) <= 0.1 * len(code)
 
 
-def public(notebook):
-    """The functions and classes that a notebook exports, those that fastcore's `patch` makes methods of among them."""
-    nodes = [n for c in exported(notebook) for n in ast.parse(c).body]
+def public(cell):
+    """The functions and classes that a cell defines for others, those that fastcore's `patch` makes methods of among them."""
+    nodes = ast.parse(cell).body if is_exported(cell) else []
     return [n for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
 
 
-@pytest.mark.parametrize("notebook", EXPORTING, ids=by_name)
-def test_all_that_is_public_has_an_example(notebook):
-    examples = "\n".join(c for c in cells(notebook) if not re.match(r"#\|\s*export", c))
-    assert [n.name for n in public(notebook) if not re.search(rf"\b{n.name}\b", examples)] == []
+def names_used(cell) -> set[str]:
+    """The names that an example calls or refers to, in its syntax tree: not those in a string."""
+    code = re.sub(r"^[%!].*$", "", cell, flags=re.MULTILINE)  # what only a notebook understands
+    nodes = [] if is_exported(cell) else list(ast.walk(ast.parse(code)))
+    return {n.id for n in nodes if isinstance(n, ast.Name)} | {n.attr for n in nodes if isinstance(n, ast.Attribute)}
+
+
+def test_a_name_in_a_string_is_not_an_example():
+    assert names_used("print('Job aborted', Outcome, spark.table)") == {"print", "Outcome", "spark", "table"}
+
+
+@pytest.mark.parametrize("notebook", [p for p in EXPORTING if p not in OLD], ids=by_name)
+def test_all_that_is_public_is_used_soon_after_its_definition(notebook):
+    book = json.loads(notebook.read_text())["cells"]
+    code = ["".join(c["source"]) if c["cell_type"] == "code" else "" for c in book]
+    missing = []
+    for n, cell in enumerate(code):
+        soon = set().union(*map(names_used, code[n + 1 : n + 1 + NEAR]))
+        missing += [node.name for node in public(cell) if node.name not in soon]
+    assert missing == []
 
 
 @pytest.mark.parametrize("notebook", EXPORTING, ids=by_name)
 def test_all_that_is_public_has_a_docstring(notebook):
-    assert [n.name for n in public(notebook) if not ast.get_docstring(n)] == []
+    assert [n.name for c in cells(notebook) for n in public(c) if not ast.get_docstring(n)] == []
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=by_name)

@@ -27,7 +27,7 @@ from cdmeventimporters.dev.operate.replay import (
     summary,
 )
 from cdmeventimporters.dev.operate.run import output_names, run_files, show_rows
-from cdmeventimporters.dev.operate.sql import maintain
+from cdmeventimporters.dev.operate.sql import run_under_lock
 from cdmeventimporters.dev.terminal import rows_table
 
 pytestmark = pytest.mark.once
@@ -230,22 +230,18 @@ def refusal(job_id="j 1/x"):
 
 
 def test_what_is_said_if_the_cts_does_not_tell(cts, monkeypatch):
-    assert refusal() == "The CTS did not tell what CTS job j 1/x is: it answered 404."
+    assert refusal() == "The CTS did not return CTS job j 1/x: it answered 404."
     assert cts.asked[-1][0] == "/admin/jobs/j%201%2Fx"
     monkeypatch.setenv("CDM_CTS_TOKEN", "another")
-    assert (
-        refusal() == "The CTS did not tell what CTS job j 1/x is: it answered 403, so it does not accept CDM_CTS_TOKEN."
-    )
-    unset = "Only the CTS can tell what CTS job j 1/x is, and it cannot be asked.\nSet CDM_CTS_URL to its address (https://…) and CDM_CTS_TOKEN to a token of it."
+    assert refusal() == "The CTS did not return CTS job j 1/x: it answered 403, so it does not accept CDM_CTS_TOKEN."
+    unset = "Only the CTS knows CTS job j 1/x, and it cannot be asked.\nSet CDM_CTS_URL to its address (https://…) and CDM_CTS_TOKEN to a token for it."
     monkeypatch.setenv("CDM_CTS_TOKEN", f"{TOKEN}\nand more")
     assert refusal() == unset
     monkeypatch.setenv("CDM_CTS_TOKEN", TOKEN)
     monkeypatch.setenv("CDM_CTS_URL", "file:///etc/passwd")
     assert refusal() == unset
     monkeypatch.setenv("CDM_CTS_URL", "http://127.0.0.1:9")
-    assert (
-        refusal() == "The CTS did not tell what CTS job j 1/x is: it cannot be reached: [Errno 111] Connection refused."
-    )
+    assert refusal() == "The CTS did not return CTS job j 1/x: it cannot be reached: [Errno 111] Connection refused."
 
 
 def test_the_token_does_not_follow_a_redirection(cts):
@@ -295,8 +291,8 @@ def test_what_is_said_of_jobs_that_cannot_be_replayed(operator, cts):
         job | {"image": "example.org/blast"}, cts.document(job) | {"state": "error"}, {"name": "x"},
     )] == [
         "No importer is for the image example.org/blast.\n`cdm-importers list` shows the images that have one.",
-        f"CTS job {job['id']} is in state error; only what is complete is imported.",
-        "This is none of a job document of the CTS, a dead letter and job_info: it has name.",
+        f"CTS job {job['id']} is in state error; only complete jobs are imported.",
+        "This is not a job document of the CTS, nor a dead letter, nor job_info: it has name.",
     ]  # fmt: skip
     text = shown(summary([operator.replay(job | {"image": "[x]"})]))
     assert all(x in text for x in ("job", "importer", "table", "status", "rows", "error", job["id"], "[x]", "failed"))
@@ -313,7 +309,7 @@ def test_a_wrong_job_is_withdrawn(operator, cts):
     for job in (first, wrong):
         cts.document(job)
 
-    maintain(spark, operator.table, f"DELETE FROM {operator.table} WHERE cts_job_id = '{wrong['id']}'")
+    run_under_lock(spark, operator.table, f"DELETE FROM {operator.table} WHERE cts_job_id = '{wrong['id']}'")
     assert len(operator.rows()) == 3
     letter = {"job_id": first["id"]}
     assert operator.replay(letter).status == "applied"
@@ -330,17 +326,17 @@ def test_maintenance_runs_under_the_lock_and_gives_it_back(operator):
     spark, table = operator.lake.get_spark(), operator.table
     operator.replay(operator.job(NEW))
     before = remembered(spark, table)
-    [done] = maintain(spark, table, f"DELETE FROM `{operator.namespace}`.CheckM2 WHERE Name LIKE 'lakeA%'")
+    [done] = run_under_lock(spark, table, f"DELETE FROM `{operator.namespace}`.CheckM2 WHERE Name LIKE 'lakeA%'")
     assert done.num_affected_rows == 3
     with pytest.raises(UsageError) as failed:
-        maintain(spark, table, f"DELETE FROM {table} WHERE Nmae = 1")
+        run_under_lock(spark, table, f"DELETE FROM {table} WHERE Nmae = 1")
     assert str(failed.value).startswith(
-        f"The statement failed, and the lock of {table} was given back: AnalysisException: [UNRESOLVED_COLUMN"
+        f"The statement failed, and the lock of {table} was released: AnalysisException: [UNRESOLVED_COLUMN"
     )
     assert "JVM" not in str(failed.value)
     assert len(before) == 1
     assert remembered(spark, table) == before
-    held = maintain(
+    held = run_under_lock(
         spark, table, f"SELECT text FROM {table}_lock_{lock_numbers(spark, table)[-1] + 1} WHERE '{table}' <> ''"
     )
     assert held[0].text.startswith("SELECT by an operator on ")
@@ -350,13 +346,13 @@ def test_optimize_restore_and_vacuum_leave_a_table_that_imports(operator):
     spark, table = operator.lake.get_spark(), operator.table
     operator.replay(operator.job(NEW))
     operator.replay(operator.job(report(ROWS[0].replace("lakeA", "lakeZ")), day=2))
-    [optimized] = maintain(spark, table, f"OPTIMIZE {table}")
+    [optimized] = run_under_lock(spark, table, f"OPTIMIZE {table}")
     assert (optimized.metrics.numFilesRemoved, optimized.metrics.numFilesAdded) == (2, 1)
     before = spark.sql(f"DESCRIBE HISTORY {table}").where("operation = 'MERGE'").agg({"version": "min"}).first()[0]
-    [restored] = maintain(spark, table, f"RESTORE TABLE {table} TO VERSION AS OF {before}")
+    [restored] = run_under_lock(spark, table, f"RESTORE TABLE {table} TO VERSION AS OF {before}")
     assert restored.num_restored_files == 1
     assert len(operator.rows()) == 4
-    maintain(spark, table, f"VACUUM {table} RETAIN 0 HOURS")
+    run_under_lock(spark, table, f"VACUUM {table} RETAIN 0 HOURS")
     assert len(spark.table(table).inputFiles()) == len(files_of(operator)) == 1
     assert operator.replay(operator.job(report(ROWS[0].replace("lakeA", "lakeY")), day=3)).rows == "1 read, 1 new"
     assert len(operator.rows()) == 5
@@ -378,7 +374,7 @@ def test_what_sql_says_of_mistakes(lake):
         ("ns.checkm2", "VACUUM ns.checkm2", "There is no table ns.checkm2."),
     ]:  # fmt: skip
         with pytest.raises(UsageError) as refused:
-            maintain(spark, table, statement)
+            run_under_lock(spark, table, statement)
         assert str(refused.value) == message
 
 

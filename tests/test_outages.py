@@ -8,8 +8,6 @@ from conftest import IMAGE, NEW, report
 from driver import Driver
 from proxy import fault, proxy_before
 
-from cdmeventimporters.dev.lake.metastore import start_hive
-
 pytestmark = pytest.mark.once
 
 DEAD = 4  # seconds after which the next driver takes the lock of one that stands still
@@ -95,7 +93,7 @@ def metastore(shared_lake):
     def back():
         if hive:
             hive.clear()
-            start_hive(home, home / "conf", store)
+            store.start_hive(home, home / "conf")
 
     yield away, back
     back()

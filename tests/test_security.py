@@ -161,5 +161,5 @@ def test_yaml_makes_no_objects(tmp_path):
     witness = tmp_path / "made"
     (tmp_path / "bad.yaml").write_text(f"name: !!python/object/apply:pathlib.Path.touch [{witness}]\n")
     [said] = problems(tmp_path)
-    assert said.startswith("bad.yaml is no YAML: could not determine a constructor for the tag")
+    assert said.startswith("bad.yaml is not YAML: could not determine a constructor for the tag")
     assert not witness.exists()

@@ -100,7 +100,12 @@ def test_every_room_exists():
 
 @pytest.mark.parametrize("path", [m for m in MODULES if name_of(m).startswith("core.")], ids=name_of)
 def test_only_one_module_of_core_knows_a_table_format(path):
-    knowing = {"core.delta", "core.iceberg", "core.platform", "core.errors"}  # the format, which one a session has, and what it raises
+    knowing = {
+        "core.delta",
+        "core.iceberg",
+        "core.platform",
+        "core.errors",
+    }  # the format, which one a session has, and what it raises
     words = {"Delta", "delta", "Hive", "hive", "txnAppId", "DESCRIBE DETAIL", "Iceberg", "iceberg"}
     if name_of(path) not in knowing:
         assert {word for word in words if re.search(rf"(?<![a-z]){word}(?![a-z])", path.read_text())} == set()

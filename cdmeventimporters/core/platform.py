@@ -6,10 +6,10 @@
 __all__ = ['table_format']
 
 # %% ../../nbs/core/12_platform.ipynb #2c97e8a1
-from .iceberg import Iceberg
 from pyspark.sql import SparkSession
 
 from .delta import Delta
+from .iceberg import Iceberg
 from .tables import TableFormat
 
 # %% ../../nbs/core/12_platform.ipynb #b15d78e0

@@ -18,20 +18,20 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
-# %% ../../nbs/dev/02_terminal.ipynb #c69236d6
+# %% ../../nbs/dev/02_terminal.ipynb #bbc61c9d
 def _cell(value) -> Text:
-    "A value as text; a float has 7 digits in the table."
+    "Return a value as text, a float with 6 digits."
     if isinstance(value, datetime):
         value = f"{value:%Y-%m-%d %H:%M:%S}"
     return Text("" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value))
 
-
+# %% ../../nbs/dev/02_terminal.ipynb #c69236d6
 def text_table(
-    heads: list[str],  # all empty for none
+    heads: list[str],  # all empty for a table without a header
     lines: Iterable,  # of values
     title: str = "",
 ) -> Table:
-    "A table for the terminal."
+    "Return a table for the terminal."
     table = Table(
         title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, show_header=any(heads)
     )
@@ -46,7 +46,7 @@ def rows_table(
     rows: list[Row],  # at least one
     width: int,  # characters of the terminal
 ) -> Table:
-    "Rows as a table for the terminal: one below the other, or where that is too wide, the first ones side by side."
+    "Return rows as a table for the terminal: one below the other, or the first ones side by side if that is too wide."
     names, console = list(rows[0].asDict()), Console(width=10_000)
     flat = text_table(names, rows)
     if console.measure(flat).maximum <= width:
@@ -62,8 +62,8 @@ def rows_table(
 def progress(
     console: Console,
     total: int,  # of steps
-):  # gives a function that is told what the next step is
-    "A bar that is gone when all is done."
+):  # yields a function that takes the name of each next step
+    "Show a progress bar until all steps are done."
     columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True) as bar:
         task, done = bar.add_task("", total=total), count()

@@ -101,7 +101,7 @@ def metastore_settings(
     s3a = {k.removeprefix("spark.hadoop."): v for k, v in settings.items() if k.startswith("spark.hadoop.fs.")}
     return s3a | {"metastore.warehouse.dir": f"s3a://{bucket}/hive"}
 
-# %% ../../../nbs/dev/lake/04_lake.ipynb #f7ae0e6e
+# %% ../../../nbs/dev/lake/04_lake.ipynb #cec8f154
 _SECOND_COMPILER = {
     "Invocation": 50_000,
     "MinInvocation": 6_000,
@@ -110,7 +110,7 @@ _SECOND_COMPILER = {
 }  # calls, loops
 SHORT_LIVED = " ".join(["-XX:+UseSerialGC", *(f"-XX:Tier4{k}Threshold={n}" for k, n in _SECOND_COMPILER.items())])
 
-
+# %% ../../../nbs/dev/lake/04_lake.ipynb #f7ae0e6e
 def _start_jvm(
     folder: Path,  # for the log
     memory: str,  # of its heap, e.g. `3g`
@@ -217,6 +217,22 @@ class BaseLake:
     def __exit__(self, *error):
         self.close()
 
+# %% ../../../nbs/dev/lake/04_lake.ipynb #ee7fe0cf
+def _remove_bucket(s3: S3, bucket: str) -> None:
+    "Remove a bucket and everything in it."
+    client = s3.client()
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for found in page.get("Contents", ()):
+            client.delete_object(Bucket=bucket, Key=found["Key"])
+    client.delete_bucket(Bucket=bucket)
+
+# %% ../../../nbs/dev/lake/04_lake.ipynb #bded5b0a
+def _drop_databases(spark: SparkSession, bucket: str) -> None:
+    "Drop the databases whose tables are in a bucket."
+    for database in spark.catalog.listDatabases():
+        if database.locationUri.startswith(f"s3a://{bucket}/"):
+            spark.sql(f"DROP DATABASE `{database.name}` CASCADE")
+
 # %% ../../../nbs/dev/lake/04_lake.ipynb #5cc036d4
 class ClassicLake(BaseLake):
     "A lake with a Spark context in this process, as CSEP has it."
@@ -315,7 +331,7 @@ class Lake(ClassicLake):
         if not self.kept:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-# %% ../../../nbs/dev/lake/04_lake.ipynb #f71bc7dc
+# %% ../../../nbs/dev/lake/04_lake.ipynb #d6e65329
 @patch
 def _start_s3(self: Lake, folder: Path, kind: str | None) -> S3:
     "Start the lake's S3 server."
@@ -326,7 +342,7 @@ def _start_s3(self: Lake, folder: Path, kind: str | None) -> S3:
             shutil.rmtree(folder, ignore_errors=True)
         raise
 
-
+# %% ../../../nbs/dev/lake/04_lake.ipynb #f71bc7dc
 @patch
 def _start_metastore(self: Lake) -> None:
     "Start the lake's metastore."
@@ -335,22 +351,6 @@ def _start_metastore(self: Lake) -> None:
     except UsageError:
         self.close()
         raise
-
-# %% ../../../nbs/dev/lake/04_lake.ipynb #bded5b0a
-def _remove_bucket(s3: S3, bucket: str) -> None:
-    "Remove a bucket and everything in it."
-    client = s3.client()
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-        for found in page.get("Contents", ()):
-            client.delete_object(Bucket=bucket, Key=found["Key"])
-    client.delete_bucket(Bucket=bucket)
-
-
-def _drop_databases(spark: SparkSession, bucket: str) -> None:
-    "Drop the databases whose tables are in a bucket."
-    for database in spark.catalog.listDatabases():
-        if database.locationUri.startswith(f"s3a://{bucket}/"):
-            spark.sql(f"DROP DATABASE `{database.name}` CASCADE")
 
 # %% ../../../nbs/dev/lake/04_lake.ipynb #8255ee77
 @patch
