@@ -16,8 +16,6 @@ from conftest import ROOT
 NOTEBOOKS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 EXPORTING = [p for p in NOTEBOOKS if "tutorials" not in p.parts]
 
-# TEMPORARY: notebooks that are about to be rewritten; delete this list then
-OLD = [p for p in EXPORTING if "core" in p.parts]
 NEAR = 10  # cells after its definition in which a public name is used
 
 
@@ -96,7 +94,8 @@ def test_no_cell_is_long(notebook):
 
 
 def test_over_all_notebooks_cells_are_small_and_few_are_hidden():
-    lengths = sorted(len(c.split("\n")) for p in EXPORTING if p not in OLD for c in exported(p))
+    is_of_imports = re.compile(r"(import|from) \S+")
+    lengths = sorted(len(c.split("\n")) for p in EXPORTING for c in exported(p) if not is_of_imports.match(c))
     assert statistics.median(lengths) <= 8
     assert lengths[int(len(lengths) * 0.9)] <= 20
     code = [c for p in NOTEBOOKS for c in cells(p)]
@@ -120,7 +119,7 @@ def test_a_name_in_a_string_is_not_an_example():
     assert names_used("print('Job aborted', Outcome, spark.table)") == {"print", "Outcome", "spark", "table"}
 
 
-@pytest.mark.parametrize("notebook", [p for p in EXPORTING if p not in OLD], ids=by_name)
+@pytest.mark.parametrize("notebook", EXPORTING, ids=by_name)
 def test_all_that_is_public_is_used_soon_after_its_definition(notebook):
     book = json.loads(notebook.read_text())["cells"]
     code = ["".join(c["source"]) if c["cell_type"] == "code" else "" for c in book]

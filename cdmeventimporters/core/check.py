@@ -111,7 +111,7 @@ def _with_nulls(cells: DataFrame, table: Table) -> DataFrame:
 # %% ../../nbs/core/06_check.ipynb #94d0d08f
 _BAD = "CASE WHEN _left_out THEN NULL ELSE size(_faults) > 0 AND monotonically_increasing_id() >= 0 END AS _bad"
 
-
+# %% ../../nbs/core/06_check.ipynb #e183d431
 def check_cells(
     cells: DataFrame,  # from `read_cells`
     table: Table,
@@ -197,6 +197,16 @@ def fold_rows(
     )
     return folded.select("_row.*", "_file", F.col("_row").eqNullSafe(F.col("_last")).alias("_agree"))
 
+# %% ../../nbs/core/06_check.ipynb #6c1f90e8
+def _differing_pairs(rows: DataFrame, table: Table) -> list[Row]:  # the key, then two rows that have it
+    "Return the first keys with rows that differ."
+    names = [*(c.name for c in table.tool_columns), RESCUED_DATA.name]
+    row = F.struct(F.struct(*names).alias("_values"), "_file", "_number", *table.tool_key)
+    by_key = rows.groupBy(*(F.col(k).alias(f"_key_{n}") for n, k in enumerate(table.tool_key)))
+    pairs = by_key.agg(F.min(row).alias("_one"), F.max(row).alias("_other"))
+    differ = pairs.where(~F.col("_one._values").eqNullSafe(F.col("_other._values")))
+    return differ.orderBy(*differ.columns[: len(table.tool_key)]).limit(CASES).collect()
+
 # %% ../../nbs/core/06_check.ipynb #cd901833
 def conflicting_rows(
     rows: DataFrame,  # good rows from `check_cells`, numbered
@@ -204,16 +214,10 @@ def conflicting_rows(
     count: int,  # number of keys with rows that differ
 ) -> ImportFailed:
     "Return the error that says which rows have one key and different values."
-    names = [*(c.name for c in table.tool_columns), RESCUED_DATA.name]
-    row = F.struct(F.struct(*names).alias("_values"), "_file", "_number", *table.tool_key)
-    by_key = rows.groupBy(*(F.col(k).alias(f"_key_{n}") for n, k in enumerate(table.tool_key)))
-    pairs = by_key.agg(F.min(row).alias("_one"), F.max(row).alias("_other"))
-    differ = pairs.where(~F.col("_one._values").eqNullSafe(F.col("_other._values")))
-    first = differ.orderBy(*differ.columns[: len(table.tool_key)]).limit(CASES).collect()
     cases = [
         f"{_place(one, table)} and {other._file}, line {other._number}: they differ in "
-        + ", ".join(name for name in names if one._values[name] != other._values[name])
-        for *_, one, other in first
+        + ", ".join(name for name in one._values.asDict() if one._values[name] != other._values[name])
+        for *_, one, other in _differing_pairs(rows, table)
     ]
     return ImportFailed(
         f"{count} {'key has' if count == 1 else 'keys have'} rows that differ:",

@@ -47,7 +47,7 @@ def as_transaction(
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-
+# %% ../../nbs/core/09_delta.ipynb #cd430185
 def retry(
     statement: Callable[[], T],
     waits: Iterable[float] = (0.1, 0.3, 1, 3, 6, 12, 24),  # seconds before each new attempt

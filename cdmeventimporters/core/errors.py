@@ -29,7 +29,7 @@ class ImportFailed(Exception):
 # %% ../../nbs/core/00_errors.ipynb #0c9e4f31
 CASES = 5  # how many cases a message lists
 
-
+# %% ../../nbs/core/00_errors.ipynb #23d19737
 def first_cases(
     cases: list[str],  # one line each
     total: int | None = None,  # number of cases, if `cases` holds only some of them

@@ -35,7 +35,7 @@ def _spark_path(path: str) -> str:
 # %% ../../nbs/core/04_files.ipynb #97425434
 _PATH = "substring(url_decode(replace(_metadata.file_path, '+', '%2B')), 7)"  # without s3a://
 
-
+# %% ../../nbs/core/04_files.ipynb #4bcb54fa
 def _load(spark: SparkSession, source: str, paths: list[str], **options: str) -> DataFrame:
     "Load these files, or what is below these folders, by one of Spark's data sources; raise `ImportFailed` if one is missing."
     try:
@@ -63,7 +63,7 @@ class Sniffed(NamedTuple):
     last: str | None  # line
     rows: int  # number of lines that begin a row, including the header
 
-
+# %% ../../nbs/core/04_files.ipynb #e40a0a80
 class SniffedFile(NamedTuple):
     "A file, as all layouts of its table see it."
 
@@ -207,7 +207,7 @@ class DriverFiles(OutputFiles):
 _LINE = "CASE WHEN endswith(value, '\\r') THEN substring(value, 1, length(value) - 1) ELSE value END"
 _TEXT = "regexp_extract(_line, r'(?s)^.*', 0)"  # the line after a text function: � for each byte that is not UTF-8
 
-
+# %% ../../nbs/core/04_files.ipynb #3522b8ae
 def _all_lines(spark: SparkSession, paths: list[str]) -> DataFrame:
     "Return the lines of these files, including empty ones; raise `ImportFailed` if one is missing."
     columns = f"{_PATH} AS _file", "_metadata.file_block_start AS _block", "monotonically_increasing_id() AS _index"
@@ -319,7 +319,7 @@ def _crc_table() -> list[int]:
 # %% ../../nbs/core/04_files.ipynb #955a4142
 _CRC = _crc_table()
 
-
+# %% ../../nbs/core/04_files.ipynb #8519a3c9
 def crc64nvme(
     data: bytes,
 ) -> str:
@@ -345,7 +345,7 @@ def _verify(contents: Mapping[str, bytes], checksums: Mapping[str, str]) -> None
 _log = logging.getLogger(__name__)
 DRIVER_BYTES = 1 << 20
 
-
+# %% ../../nbs/core/04_files.ipynb #2c0d123e
 def open_outputs(
     spark: SparkSession,
     paths: list[str],  # `bucket/key` of each file

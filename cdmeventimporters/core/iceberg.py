@@ -138,7 +138,7 @@ PATIENCE = 1800.0  # seconds for which a writer tries again
 
 _log = logging.getLogger(__name__)
 
-
+# %% ../../nbs/core/11_iceberg.ipynb #9cf14aef
 class Iceberg(IcebergTransactions):
     "Iceberg tables in a REST catalog."
 

@@ -176,7 +176,7 @@ def check_rows(
 # %% ../../nbs/core/13_importing.ipynb #3186e548
 _log = logging.getLogger(__name__)
 
-
+# %% ../../nbs/core/13_importing.ipynb #78f22724
 def _check_unless_applied(tables: TableFormat, target: Target, options: "Options", driver_bytes: int) -> Checked | None:
     "Return the checked rows of a target, or None if the table has recorded the job; raise `ImportFailed` if they cannot be written."
 
@@ -232,7 +232,7 @@ def _write_rejected(tables: TableFormat, target: Target, rejected: DataFrame, in
     ranges: dict[str, Range] = {CTS_JOB_ID.name: (job, job)}
     tables.merge(name, rejected, REJECTED_COLUMNS, REJECTED_KEY, None, ranges, in_driver)
 
-
+# %% ../../nbs/core/13_importing.ipynb #73800226
 def _quarantine_of(target: Target) -> str:
     "Return the full name of a table's quarantine."
     return f"{target.name}_rejected"
@@ -246,7 +246,7 @@ class Options:
     again: bool = False  # import jobs that the tables have recorded
     dry_run: bool = False  # read and check only
 
-
+# %% ../../nbs/core/13_importing.ipynb #433bb9ce
 def read_options(
     metadata: Mapping,  # `importer_meta` of the YAML file
 ) -> Options:

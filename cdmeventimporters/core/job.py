@@ -112,6 +112,17 @@ def read_job(
         image_digest=_string(job_info, "image_digest"),
     )
 
+# %% ../../nbs/core/01_job.ipynb #5e9b04a7
+def _no_output(job: Job, files: str, exclude: tuple[str, ...]) -> ImportFailed:
+    "Return the error for a job none of whose outputs match."
+    names, n = Counter(o.rsplit("/", 1)[-1] for o in job.outputs), len(job.outputs)
+    without = f" (leaving out {', '.join(map(repr, exclude))})" if exclude else ""
+    return ImportFailed(
+        f"No output file is named {files!r}{without}. The job has {n} output file{'s' * (n != 1)}{':' if names else '.'}",
+        first_cases([name + (f" ({n} times)" if n > 1 else "") for name, n in names.most_common()], noun="names"),
+        "Check the job's logs: the tool may have failed, or written its output under another name.",
+    )
+
 # %% ../../nbs/core/01_job.ipynb #2862c932
 def select_outputs(
     job: Job,
@@ -119,21 +130,10 @@ def select_outputs(
     exclude: tuple[str, ...] = (),  # globs for the whole path
 ) -> list[str]:  # `bucket/key` of each selected output, sorted
     "Return the outputs of `job` that match; raise `ImportFailed` if none does, or if one cannot be read."
-    found = [
-        o
-        for o in job.outputs
-        if fnmatchcase(o.rsplit("/", 1)[-1], files) and not any(fnmatchcase(o, e) for e in exclude)
-    ]
+    named = [o for o in job.outputs if fnmatchcase(o.rsplit("/", 1)[-1], files)]
+    found = [o for o in named if not any(fnmatchcase(o, e) for e in exclude)]
     if not found:
-        names = Counter(o.rsplit("/", 1)[-1] for o in job.outputs)
-        raise ImportFailed(
-            f"No output file is named {files!r}"
-            + (f" (leaving out {', '.join(map(repr, exclude))})" if exclude else "")
-            + f". The job has {len(job.outputs)} output file{'s' * (len(job.outputs) != 1)}"
-            + (":" if names else "."),
-            first_cases([name + (f" ({n} times)" if n > 1 else "") for name, n in names.most_common()], noun="names"),
-            "Check the job's logs: the tool may have failed, or written its output under another name.",
-        )
+        raise _no_output(job, files, exclude)
     for path in found:
         _check_path(path)
     return found

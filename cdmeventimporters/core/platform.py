@@ -15,7 +15,7 @@ from .tables import TableFormat
 # %% ../../nbs/core/12_platform.ipynb #b15d78e0
 _ICEBERG = "org.apache.iceberg.spark.SparkCatalog"
 
-
+# %% ../../nbs/core/12_platform.ipynb #bdab8c80
 def table_format(
     spark: SparkSession,
 ) -> TableFormat:

@@ -32,7 +32,7 @@ def _header_faults(header: list[str], layout: Layout, table: Table) -> Iterator[
 # %% ../../nbs/core/05_rows.ipynb #71f3c9a8
 _NAMES = 40  # names that a message lists
 
-
+# %% ../../nbs/core/05_rows.ipynb #5b420752
 def _rest(header: list[str], known: set[str]) -> str:
     "Return a sentence on the columns of `header` that are not known, or on all if these are."
     unknown = [name for name in header if name not in known]
@@ -95,7 +95,7 @@ DECLARE = (
     "Check which version and options of the tool wrote the file; if they are right, declare its layout in the importer."
 )
 
-
+# %% ../../nbs/core/05_rows.ipynb #20e810bc
 class FileFault(NamedTuple):
     "A fault of a file as a whole."
 
@@ -180,7 +180,7 @@ def _fields(form: FileFormat) -> Expression:
     fields = F.split(line, layout.separator, form.limit)
     return F.transform(fields, _unquoted) if layout.quoted else fields
 
-
+# %% ../../nbs/core/05_rows.ipynb #ecc1debc
 def _unquoted(field: Expression) -> Expression:
     "Return a field without the quotes around it."
     inner = F.replace(field.substr(F.lit(2), F.length(field) - 2), F.lit('""'), F.lit('"'))
@@ -189,7 +189,7 @@ def _unquoted(field: Expression) -> Expression:
 # %% ../../nbs/core/05_rows.ipynb #dc3e68e9
 _THOUSANDS = r"^[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?\z"
 
-
+# %% ../../nbs/core/05_rows.ipynb #0b4e0ab2
 def _cell(field: Expression, column: Column, layout: Layout) -> Expression:
     "Return the string of a column's cell."
     if column.extract_from_path:

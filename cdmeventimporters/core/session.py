@@ -16,7 +16,7 @@ from pyspark.sql.utils import is_remote
 # %% ../../nbs/core/03_session.ipynb #b9588de1
 _session = threading.RLock()
 
-
+# %% ../../nbs/core/03_session.ipynb #b258446c
 @contextmanager
 def settings(
     spark: SparkSession,
@@ -53,7 +53,7 @@ def import_session(
     "Give the session the settings of an import. No other thread of this process imports meanwhile."
     return settings(spark, {**_IMPORT, **more})
 
-
+# %% ../../nbs/core/03_session.ipynb #44ed1200
 def with_codegen(spark: SparkSession) -> AbstractContextManager[None]:
     "Let Spark generate code again, as it does by default."
     return settings(spark, dict.fromkeys(_WITHOUT_CODEGEN))
@@ -61,7 +61,7 @@ def with_codegen(spark: SparkSession) -> AbstractContextManager[None]:
 # %% ../../nbs/core/03_session.ipynb #15e8c7d3
 _DESCRIPTION = "spark.job.description"
 
-
+# %% ../../nbs/core/03_session.ipynb #b9f79db5
 @contextmanager
 def described(
     spark: SparkSession,
@@ -86,7 +86,7 @@ def literal(
     "Return the SQL literal of `text`."
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("$", "\\u0024") + "'"
 
-
+# %% ../../nbs/core/03_session.ipynb #5fd6bb19
 def quoted(
     table: str,  # namespace.table
 ) -> str:
