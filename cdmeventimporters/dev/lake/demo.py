@@ -123,15 +123,19 @@ def show(
 
 # %% ../../../nbs/dev/lake/05_demo.ipynb #66d6aeb0
 _WHY = """\
-Scientists run tools as jobs, and a finished job leaves its output files in S3, where nobody can query them. Importers
-put them into tables: each row checked, and each job once, however often and in whatever order its events arrive.
-This demo does that with reports of CheckM2, on real Spark, Delta and S3.
+Scientists run tools as jobs, and a finished job leaves its output files in S3,
+where nobody can query them. Importers put them into tables: every row checked,
+every job once, however often and in whatever order its events arrive. This demo
+imports reports of CheckM2, on real Spark, Delta and S3.
 """
 _NEXT = """\
 What to do next:
-  uv run cdm-importers run checkm2 FILE …   import files of your own, without any platform
-  make lab                                  notebooks on a lake; nbs/tutorials/what_happens_to_an_event.ipynb is the first
-  uv run cdm-importers new --help           make an importer for another tool; nbs/tutorials/add_an_importer.ipynb
+- import files of your own, on this machine:
+    uv run cdm-importers run checkm2 FILE …
+- follow an event step by step in notebooks, on a lake of your own:
+    make lab    # and open nbs/tutorials/what_happens_to_an_event.ipynb
+- make an importer for another tool (nbs/tutorials/add_an_importer.ipynb):
+    uv run cdm-importers new --help
 """
 
 # %% ../../../nbs/dev/lake/05_demo.ipynb #e0a0c933
