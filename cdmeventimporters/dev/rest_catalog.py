@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Answer', 'rest_server', 'Fault', 'RestCatalog', 'start_rest_catalog', 'iceberg_settings']
 
-# %% ../../nbs/dev/rest_catalog.ipynb #ecc9f08e
+# %% ../../nbs/dev/rest_catalog.ipynb #6512484e
 import json
 import os
 import re
@@ -28,7 +28,7 @@ from .java import _java, check_java
 from .metastore import _fetch, _wait
 from .s3 import S3, free_ports, guarded
 
-# %% ../../nbs/dev/rest_catalog.ipynb #3ccee402
+# %% ../../nbs/dev/rest_catalog.ipynb #fcc4b58b
 _SERVER = "iceberg-rest-1.10.1"
 _FILES = {
     "com/fasterxml/jackson/core/jackson-annotations/2.19.2/jackson-annotations-2.19.2.jar": "e516743a316dcf83c572ffc9cb6e8c5e8c134880c8c5155b02f7b34e9c5dc3cf",
@@ -61,7 +61,7 @@ _FILES = {
     "org/eclipse/jetty/toolchain/jetty-jakarta-servlet-api/5.0.2/jetty-jakarta-servlet-api-5.0.2.jar": "efb20997729f32bfa6c8a8319037c353f7ad460d5d49f336bf232998ea2358db",
 }
 
-# %% ../../nbs/dev/rest_catalog.ipynb #0e473224
+# %% ../../nbs/dev/rest_catalog.ipynb #526fa600
 def rest_server() -> Path:
     "The folder of the server's jars, fetched if this is the first time; `NotReady` if they cannot be had."
     home = _cache() / _SERVER
@@ -76,7 +76,7 @@ def rest_server() -> Path:
         _put_in_place(kept, home)
     return home
 
-# %% ../../nbs/dev/rest_catalog.ipynb #04e423cd
+# %% ../../nbs/dev/rest_catalog.ipynb #fd061623
 _LISTEN = """
 RULE listen on the loopback
 CLASS org.eclipse.jetty.server.AbstractNetworkConnector
@@ -87,7 +87,7 @@ DO $0.setHost("127.0.0.1")
 ENDRULE
 """
 
-# %% ../../nbs/dev/rest_catalog.ipynb #8a532071
+# %% ../../nbs/dev/rest_catalog.ipynb #51311e69
 def _command(home: Path) -> list[str]:
     "The command that starts the server."
     (rule := home / "listen.btm").write_text(_LISTEN)
@@ -100,7 +100,7 @@ def _command(home: Path) -> list[str]:
     options = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-javaagent:{byteman}=script:{rule}"]
     return [_java(), *options, "-cp", class_path, "org.apache.iceberg.rest.RESTCatalogServer"]
 
-# %% ../../nbs/dev/rest_catalog.ipynb #429ec39e
+# %% ../../nbs/dev/rest_catalog.ipynb #30f2d2c1
 def _environment(
     home: Path,  # of the catalog
     s3: S3,
@@ -121,7 +121,7 @@ def _environment(
         "AWS_SECRET_ACCESS_KEY": s3.secret_key,
     }
 
-# %% ../../nbs/dev/rest_catalog.ipynb #61118eac
+# %% ../../nbs/dev/rest_catalog.ipynb #9670cc8a
 _PURGE = (
     "Unable to purge entity: {}. To enable this feature, set the Polaris configuration DROP_WITH_PURGE_ENABLED "
     "or the catalog configuration polaris.config.drop-with-purge.enabled"
@@ -139,7 +139,7 @@ def _error(status: int, kind: str, message: str) -> Answer:
     "An error as the REST specification has it."
     return _json(status, {"error": {"message": message, "type": kind, "code": status}})
 
-# %% ../../nbs/dev/rest_catalog.ipynb #8cdd4b47
+# %% ../../nbs/dev/rest_catalog.ipynb #2c941b89
 def _purged(method: str, url: str) -> str | None:
     "The table or view that a request drops together with its files, if it does."
     path, query = urlsplit(url).path, parse_qs(urlsplit(url).query)
@@ -148,7 +148,7 @@ def _purged(method: str, url: str) -> str | None:
         return unquote(found[2])
     return None
 
-# %% ../../nbs/dev/rest_catalog.ipynb #68796e7f
+# %% ../../nbs/dev/rest_catalog.ipynb #b90ef2f6
 @dataclass
 class Fault:
     "What happens to the next requests of a kind."
@@ -158,7 +158,7 @@ class Fault:
     reached: bool = False  # whether the catalog carries the request out
     times: int = 1
 
-# %% ../../nbs/dev/rest_catalog.ipynb #52ea7342
+# %% ../../nbs/dev/rest_catalog.ipynb #10e88bab
 @dataclass
 class RestCatalog:
     "A REST catalog as a session reaches it, and what ends it with us."
@@ -190,7 +190,7 @@ class RestCatalog:
         if self.guard:
             self.guard.communicate(b"end\n")
 
-# %% ../../nbs/dev/rest_catalog.ipynb #a1106d07
+# %% ../../nbs/dev/rest_catalog.ipynb #b3da5042
 class _Filter(BaseHTTPRequestHandler):
     "Passes requests on to Iceberg's server, except those that Polaris would refuse and those that are to fail."
 
@@ -236,7 +236,7 @@ class _Filter(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-# %% ../../nbs/dev/rest_catalog.ipynb #50b02003
+# %% ../../nbs/dev/rest_catalog.ipynb #dda0e5b5
 @patch
 def _answer(self: _Filter, body: bytes) -> Answer:
     "What the platform's catalog would answer."
@@ -253,7 +253,7 @@ def _answer(self: _Filter, body: bytes) -> Answer:
         return refused
     return self._forward(self.command, self.path, body)
 
-# %% ../../nbs/dev/rest_catalog.ipynb #adee308d
+# %% ../../nbs/dev/rest_catalog.ipynb #b3be439c
 @patch
 def _give_token(self: _Filter, form: str) -> Answer:
     "A token for the right client, or one more for its holder."
@@ -298,7 +298,7 @@ def _forward(self: _Filter, method: str, url: str, body: bytes = b"") -> Answer:
     finally:
         connection.close()
 
-# %% ../../nbs/dev/rest_catalog.ipynb #8b64717a
+# %% ../../nbs/dev/rest_catalog.ipynb #fea7c34e
 def _start_filter(catalog: RestCatalog, port: int, server_port: int) -> None:
     "Let a catalog's filter listen on the loopback."
     own = {"catalog": catalog, "server_port": server_port, "token": secrets.token_hex(20)}
@@ -307,7 +307,7 @@ def _start_filter(catalog: RestCatalog, port: int, server_port: int) -> None:
     catalog.filter.block_on_close = False
     threading.Thread(target=catalog.filter.serve_forever, daemon=True).start()
 
-# %% ../../nbs/dev/rest_catalog.ipynb #c557620d
+# %% ../../nbs/dev/rest_catalog.ipynb #3e030682
 def start_rest_catalog(
     folder: Path,  # for its data and its log; what was in it stays
     s3: S3,  # where the tables' files are
@@ -328,7 +328,7 @@ def start_rest_catalog(
         raise
     return catalog
 
-# %% ../../nbs/dev/rest_catalog.ipynb #f20508b5
+# %% ../../nbs/dev/rest_catalog.ipynb #6b28ec74
 def iceberg_settings(
     catalog: RestCatalog,
     s3: S3,
