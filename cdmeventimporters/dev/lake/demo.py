@@ -11,13 +11,13 @@ import time
 from collections.abc import Iterator
 
 import pyspark
-from .jars import jars
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
 from ..catalog import load_importers, problems
 from ..errors import UsageError
+from .jars import jars
 from .java import check_java
 from .lake import BaseLake, Lake, Outcome
 from ..terminal import text_table

@@ -25,8 +25,6 @@ from functools import partial
 from pathlib import Path
 
 from botocore.exceptions import ClientError
-from .jars import iceberg_jars, jars
-from .rest_catalog import RestCatalog, iceberg_settings, start_rest_catalog
 from fastcore.basics import patch
 from pyspark import SparkConf, SparkContext
 from pyspark.java_gateway import launch_gateway
@@ -36,8 +34,10 @@ from pyspark.sql.utils import is_remote
 from ...core.files import crc64nvme
 from ..catalog import IMPORTERS, load_importers
 from ..errors import NotReady, UsageError
+from .jars import iceberg_jars, jars
 from .java import check_java
 from .metastore import Metastore, start_metastore
+from .rest_catalog import RestCatalog, iceberg_settings, start_rest_catalog
 from .s3 import S3, start_s3
 
 # %% ../../../nbs/dev/lake/05_lake.ipynb #e8ca7e9e

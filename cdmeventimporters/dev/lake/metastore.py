@@ -25,9 +25,8 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 from xml.sax.saxutils import escape
 
-from .jars import cache_folder, jars, put_in_place, spark_jars
-
 from ..errors import NotReady
+from .jars import cache_folder, jars, put_in_place, spark_jars
 from .java import check_java
 from .s3 import free_ports, guarded, last_words
 

@@ -21,9 +21,9 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from urllib.request import urlopen
 
-from .jars import cache_folder, iceberg_jars, jars, put_in_place, spark_jars
 from fastcore.basics import patch
 
+from .jars import cache_folder, iceberg_jars, jars, put_in_place, spark_jars
 from .java import check_java, find_java
 from .metastore import fetch, wait_for_server
 from .s3 import S3, free_ports, guarded

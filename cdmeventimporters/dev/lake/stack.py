@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 
 import pyspark
 from botocore.exceptions import ClientError
-from .jars import jars
 from minio.credentials import StaticProvider
 from minio.minioadmin import MinioAdmin
 
 from ..errors import UsageError
+from .jars import jars
 from .lake import make_bucket, metastore_settings
 from cdmeventimporters.dev.lake.metastore import (
     Database,
