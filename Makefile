@@ -12,6 +12,7 @@ SYNC = UV_PYTHON_DOWNLOADS=never $(UV) sync --frozen --python $(PYTHON)
 PY := .venv/bin/python
 # What a test's Java runs, it runs seldom: its second, thorough compiler would take longer than it saves.
 TEST := IN_TEST=1 SPARK_SUBMIT_OPTS="-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=400m"
+OF_FORMAT := $(if $(FORMAT),CDM_FORMAT=$(FORMAT))
 SIDE_BY_SIDE := $(PY) -m pytest --nbval-lax --numprocesses 2 --dist loadfile
 # what needs several drivers, or a proxy that spoils requests
 SEVERAL := $(addprefix tests/test_,drivers.py kill.py outages.py faults.py)
@@ -25,8 +26,8 @@ help: ## this list
 env: .venv/.made ## the Python environment in .venv, as locked; asks for Java 17, too
 	@$(PY) -m cdmeventimporters.dev.lake.java
 
-demo: env ## the lake, and a little history of CheckM2 jobs in it
-	@$(PY) -m cdmeventimporters.dev.lake.demo
+demo: env ## the lake, and a little history of CheckM2 jobs in it; FORMAT=iceberg on today's platform
+	@$(OF_FORMAT) $(PY) -m cdmeventimporters.dev.lake.demo
 
 test: env ## lint and types; what one driver can test; the notebooks of core and importers: 8 minutes, on SeaweedFS
 	$(PY) -m ruff check
@@ -78,11 +79,11 @@ bench: env ## what an import costs, beside the limit and the alternatives; BENCH
 	$(SYNC) --group bench --quiet
 	@$(PY) -m bench $(BENCH)
 
-lake: env ## a warm lake for notebooks, until Ctrl-C
-	@$(PY) -m cdmeventimporters.dev.lake.warm
+lake: env ## a warm lake for notebooks, until Ctrl-C; FORMAT=iceberg for Iceberg tables
+	@$(OF_FORMAT) $(PY) -m cdmeventimporters.dev.lake.warm
 
 lab: env ## JupyterLab, with a warm lake while it is open
-	@$(PY) -m cdmeventimporters.dev.lake.warm lab nbs
+	@$(OF_FORMAT) $(PY) -m cdmeventimporters.dev.lake.warm lab nbs
 
 export: env ## modules from notebooks
 	.venv/bin/nbdev_export

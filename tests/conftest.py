@@ -113,7 +113,7 @@ class Desk:
 
     def full(self, table: str) -> str:
         """The name of a table with the user's prefix."""
-        return f"u_{self.lake.user}__{self.namespace}.{table}"
+        return f"{self.lake.prefix}{self.namespace}.{table}"
 
     @property
     def spark(self):
@@ -126,7 +126,12 @@ class Desk:
 
     def commits(self, table="checkm2") -> int:
         """How often the table was written to; 0 if there is none."""
-        return self.spark.sql(f"DESCRIBE HISTORY {self.full(table)}").count() if self.exists(table) else 0
+        if not self.exists(table):
+            return 0
+        if self.lake.format == "delta":
+            return self.spark.sql(f"DESCRIBE HISTORY {self.full(table)}").count()
+        self.spark.sql(f"REFRESH TABLE {self.full(table)}")
+        return self.spark.sql(f"SELECT * FROM {self.full(table)}.snapshots").count() + 1  # and its creation
 
     def rows(self, *columns, table="checkm2", key="Name"):
         """The rows of a table by their key: as Rows, or as tuples of these columns."""

@@ -52,7 +52,7 @@ def _write_connection(file: Path, lake: Lake, remote: str) -> None:
     s3 = {x: getattr(lake.s3, x) for x in ("name", "endpoint", "access_key", "secret_key")}
     partial = file.with_suffix(".partial")
     with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-        json.dump({"remote": remote, "s3": s3}, out)
+        json.dump({"remote": remote, "s3": s3, "format": lake.format}, out)
     partial.rename(file)
 
 # %% ../../../nbs/dev/lake/07_warm.ipynb #12f66ff0
@@ -77,7 +77,7 @@ def serve(
         try:
             lake.get_spark().sql("SHOW DATABASES").collect()
             _write_connection(file, lake, f"sc://localhost:{port}/;token={token}")
-            print(f"The lake is up, on {lake.s3.name}. Notebooks will find it. Ctrl-C ends it.", file=sys.stderr)
+            print(f"The lake is up: {lake.format} tables, on {lake.s3.name}. Notebooks will find it. Ctrl-C ends it.", file=sys.stderr)
             if with_parent:
                 sys.stdin.read()
             else:
@@ -132,7 +132,8 @@ class WarmLake(BaseLake):
         if SparkContext._gateway:
             raise UsageError("This process has a Lake of its own: to attach to a warm one, use another process.")
         name = secrets.token_hex(4)
-        super().__init__(S3(**connection["s3"]), f"nb-{name}", f"nb{name}")
+        of_user = {"user": f"nb{name}", "prefix": f"u_nb{name}__", "format": connection["format"]}
+        super().__init__(S3(**connection["s3"]), f"nb-{name}", **of_user)
         make_bucket(self.s3, self.bucket)
         self._spark = SparkSession.builder.remote(connection["remote"]).getOrCreate()
         self._spark.client.disable_reattachable_execute()  # it costs calls, and helps only where connections break
