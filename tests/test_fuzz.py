@@ -23,7 +23,7 @@ from cdmeventimporters.core import importing
 from cdmeventimporters.core.errors import ImportFailed
 from cdmeventimporters.core.files import open_outputs
 from cdmeventimporters.core.importing import import_tables
-from cdmeventimporters.core.job import Job, read_job, select_outputs, table_names
+from cdmeventimporters.core.job import Job, read_job, read_options, select_outputs, table_names
 from cdmeventimporters.core.spec import Column, Table
 from cdmeventimporters.dev.catalog import load_importers, problems
 
@@ -482,6 +482,6 @@ def test_an_odd_yaml_file_is_a_problem_or_an_importer(tmp_path_factory, texts):
     found = load_importers(folder)
     assert len(found) == len(texts) - len(wrong)
     for spec in found.values():
-        assert importing.read_options(spec.importer_meta).quarantine in (True, False)
+        assert read_options(spec.importer_meta).quarantine in (True, False)
         names = list(spec.importer_meta.get("tables") or ["odd"])
         assert set(table_names(read_job(GOOD_JOB), spec.importer_meta, names)) == set(names)

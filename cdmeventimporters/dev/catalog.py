@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 import yaml
 
 import cdmeventimporters
+from ..core.errors import ImportFailed
+from ..core.job import named_tables, read_options
 from ..core.spec import Column, Table
 from .errors import UsageError
 
@@ -92,7 +94,7 @@ def _text_problems(text) -> Iterator[str]:
             elif key == "py_module" and not _MODULE.fullmatch(text[key]):
                 yield f"has a `py_module:` that is not a module name: {text[key]!r}"
         yield from image_problems(str(text.get("image") or ""))
-        yield from _table_problems(text.get("importer_meta"))
+        yield from _meta_problems(text.get("importer_meta"))
 
 # %% ../../nbs/dev/01_catalog.ipynb #3a2c080f
 def image_problems(image: str) -> Iterator[str]:
@@ -103,26 +105,14 @@ def image_problems(image: str) -> Iterator[str]:
         yield f"names an image with a tag, `{image}`: leave out what follows the `:`; all versions are imported"
 
 # %% ../../nbs/dev/01_catalog.ipynb #17f710d9
-def _table_problems(meta) -> Iterator[str]:
-    "Yield the problems of the tables in `importer_meta`."
-    if meta is not None and not isinstance(meta, dict):
-        yield "has an `importer_meta:` that is not a mapping"
-        return
-    given = {k: meta[k] for k in ("table", "deltatable", "tables") if k in (meta or {})}
-    if len(given) != 1:
-        found = " and ".join(f"`{x}:`" for x in given) or "neither"
-        yield f"has {found} in `importer_meta:`; give `table: namespace.table`, or `tables:` for several"
-    if "tables" in given and not (isinstance(meta["tables"], dict) and meta["tables"]):
-        yield "has `tables:` in `importer_meta:` that name none; give `{name in the code: namespace.table}`"
-        return
-    names = list(given.pop("tables", {}).values()) + list(given.values())
-    for name in names:
-        if not isinstance(name, str) or not re.fullmatch(r"\w+\.\w+", name, re.ASCII):
-            yield f"names a table `{name}`, which is not `namespace.table`"
-    if len({str(name).lower() for name in names}) < len(names):
-        yield "names one table twice"
-    if (choice := (meta or {}).get("on_bad_row", "fail")) not in ("fail", "quarantine"):
-        yield f"has `on_bad_row: {choice}`; it is `fail` or `quarantine`"
+def _meta_problems(meta) -> Iterator[str]:
+    "Yield what an import would refuse in `importer_meta`."
+    for judge in (named_tables, read_options):
+        try:
+            judge({} if meta is None else meta)
+        except ImportFailed as error:
+            yield f"is refused by every import: {error.what}"
+            return
 
 # %% ../../nbs/dev/01_catalog.ipynb #6e66cb5c
 _PROBE = """

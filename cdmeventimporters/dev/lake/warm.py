@@ -77,7 +77,10 @@ def serve(
         try:
             lake.get_spark().sql("SHOW DATABASES").collect()
             _write_connection(file, lake, f"sc://localhost:{port}/;token={token}")
-            print(f"The lake is up: {lake.format} tables, on {lake.s3.name}. Notebooks will find it. Ctrl-C ends it.", file=sys.stderr)
+            print(
+                f"The lake is up: {lake.format} tables, on {lake.s3.name}. Notebooks will find it. Ctrl-C ends it.",
+                file=sys.stderr,
+            )
             if with_parent:
                 sys.stdin.read()
             else:
