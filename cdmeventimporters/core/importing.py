@@ -245,7 +245,7 @@ class Attempt:
     job_info: Mapping
     started: datetime
     targets: list[Target] = field(default_factory=list)
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
     tables: TableFormat | None = None  # those of the session, once there is one
 
     @property
