@@ -51,6 +51,22 @@ def hundred_rows(bench: Bench):
         bench.samples["redelivery"][LIMIT] = bench.samples["100 new rows"][LIMIT]
 
 
+def updates(bench: Bench):
+    """100 rows, half of them updates of random keys, into a table of 10,000 rows; beside the plain importer, and a table of 7 rows."""
+    with Lake() as lake:
+        spark, size = lake.get_spark(), 10_000
+        for name in ("importer", "plain importer"):
+            _fill(lake, _table("updates", name), size, CONTENDERS[name])
+        for n in range(-3, bench.rounds):
+            measure = bench.measure if n >= 0 else bench.warm_up
+            names, few = _half_updates(size), [f"bin.{i}" for i in range(7)]
+            for name in _rotated(["importer", "plain importer"], n):
+                work = Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(names)}), _table("updates", name))
+                measure("100 rows, half updates, into 10,000", name, CONTENDERS[name], work, spark=spark)
+                work = Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(few)}), _table("again", name))
+                measure("7 rows, all updates, into 7", name, CONTENDERS[name], work, spark=spark)
+
+
 def thousand_files(bench: Bench):
     """One job of 1,000 files of 10 rows."""
     with Lake() as lake:
@@ -120,9 +136,9 @@ def _into_each(bench: Bench, lake: Lake, case: str, rows: Callable[[int], int | 
             measure(f"100 rows, {case}", f"into {size:,}", importer, work, spark=lake.get_spark())
 
 
-def _fill(lake: Lake, table: str, size: int) -> None:
-    """Make a table as the importer makes it, and put so many genomes into it."""
-    importer(Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(1)}), table))
+def _fill(lake: Lake, table: str, size: int, contender: Callable[[Work], float] = importer) -> None:
+    """Make a table as a contender makes it, and put so many genomes into it."""
+    contender(Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(1)}), table))
     full = lake.prefix + table
     rest = ", ".join(f"`{column}`" for column in lake.table(table).columns if column != "Name")
     one = f"(SELECT * FROM {full} WHERE Name LIKE 'bin.%')"
