@@ -121,9 +121,9 @@ def check_cells(
     shifted = "array(format_string('%d fields where %d are expected', _found, _expected))"
     shapely = [f"{_misshapen(c)} IS NULL" for c in table.tool_columns if c.pattern]
     faults = f"filter(array({', '.join(fault for _, fault in judged.values())}), fault -> fault IS NOT NULL)"
+    checked = _with_nulls(cells, table)
     return (
-        _with_nulls(cells, table)
-        .selectExpr(
+        checked.selectExpr(
             *(c for c in cells.columns if c in ("_file", "_line", "_number")),
             *(f"{value} AS `{name}`" for name, (value, _) in judged.items()),
             RESCUED_DATA.name,

@@ -74,11 +74,11 @@ def _left_over(spark: SparkSession, location: str) -> str | None:
     "Return what a dead creator left at `location`: `nothing`, `creation`, or None if there is more."
     try:
         commits = spark.sql(f"DESCRIBE HISTORY delta.`{location}`").limit(2).count()
-        files = spark.sql(f"DESCRIBE DETAIL delta.`{location}`").collect()[0].numFiles
+        [detail] = spark.sql(f"DESCRIBE DETAIL delta.`{location}`").collect()
     except Exception as error:
         _log.warning("%s holds no Delta table: %s", location, reason(error))
         return None if _holds_files(spark, location) else "nothing"
-    return "creation" if (commits, files) == (1, 0) else None
+    return "creation" if (commits, detail.numFiles) == (1, 0) else None
 
 # %% ../../nbs/core/09_delta.ipynb #361b6594
 def _adopt(spark: SparkSession, table: str, columns: Sequence[Column], comment: str) -> None:

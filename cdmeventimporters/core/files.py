@@ -298,13 +298,11 @@ def _common_folder(paths: list[str]) -> str | None:
 # %% ../../nbs/core/04_files.ipynb #685d3dcf
 def _small_contents(spark: SparkSession, paths: list[str], size: int) -> dict[str, bytes]:
     "Return the contents of the files that have at most this size, by path."
-    small = f"length <= {size}"
-    if folder := _common_folder(paths):
-        files = _load(spark, "binaryFile", [folder], recursiveFileLookup="true")
-        small += f" AND {_PATH} IN ({', '.join(map(literal, paths))})"
-    else:
-        files = _load(spark, "binaryFile", paths)
-    return {path: bytes(content) for path, content in files.where(small).selectExpr(_PATH, "content").collect()}
+    folder, wanted = _common_folder(paths), f"length <= {size}"
+    files = _load(spark, "binaryFile", [folder] if folder else paths, recursiveFileLookup=str(bool(folder)).lower())
+    if folder:
+        wanted += f" AND {_PATH} IN ({', '.join(map(literal, paths))})"
+    return {path: bytes(content) for path, content in files.where(wanted).selectExpr(_PATH, "content").collect()}
 
 # %% ../../nbs/core/04_files.ipynb #864281b4
 def _crc_table() -> list[int]:

@@ -252,10 +252,9 @@ class Attempt:
     def state(self) -> str:
         "The state of the tables, in a sentence."
         held = ", ".join(t.name for t in self.targets if t.outcome.holds_job)
-        for target in self.targets:
-            if target.outcome is Outcome.WRITING:
-                unknown = f"It is not known whether {target.name} holds its rows; a redelivery completes it."
-                return f"{unknown} {held} holds them." if held else unknown
+        if writing := next((t.name for t in self.targets if t.outcome is Outcome.WRITING), None):
+            unknown = f"It is not known whether {writing} holds its rows; a redelivery completes it."
+            return f"{unknown} {held} holds them." if held else unknown
         return f"{held} holds its rows; a redelivery completes the others." if held else "No table was changed."
 
     def entries(self) -> list[Entry]:

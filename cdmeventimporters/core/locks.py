@@ -57,12 +57,11 @@ def _create(spark: SparkSession, table: str, number: int, text: str) -> bool:
 def _text(spark: SparkSession, table: str, number: int) -> str:
     "Return what a lock says; nothing if it is gone."
     try:
-        found = spark.table(_view(table, number)).first()
+        return spark.table(_view(table, number)).collect()[0].text
     except Exception as error:
         if not Cause.NOT_FOUND.explains(error):
             raise
         return ""
-    return found.text if found else ""
 
 # %% ../../nbs/core/08_locks.ipynb #6b65727d
 ALIVE = 60.0  # seconds after which a holder takes its next number
@@ -84,11 +83,6 @@ class _Wait:
     def __init__(self) -> None:
         self.number, self.pause, self.long = -1, 0.05, False
         self.start = self.since = time.monotonic()
-
-    def sees(self, number: int) -> None:
-        "Note the number that counts now."
-        if number != self.number:
-            self.number, self.since = number, time.monotonic()
 
     def holder_is_dead(self) -> bool:
         "Return whether the holder has taken no number for too long."
@@ -114,7 +108,8 @@ def _take(spark: SparkSession, table: str, holder: str) -> list[int]:
     wait = _Wait()
     while True:
         number = _highest(spark, table)
-        wait.sees(number)
+        if number != wait.number:
+            wait.number, wait.since = number, time.monotonic()
         if number % 2 == 0 or wait.holder_is_dead():
             if number % 2:
                 _log.warning("taking over %s from %s", table, _text(spark, table, number))

@@ -85,7 +85,7 @@ def file_format(
 ) -> tuple[FileFormat, Sniffed] | None:
     "Return how to read a file, by the first layout that fits, and what that layout sees of it; None if none fits."
     for layout, sniffed in zip(table.layouts, file.by_layout, strict=True):
-        if not list(_misfits(sniffed, layout, table)):
+        if not any(_misfits(sniffed, layout, table)):
             return FileFormat(layout, sniffed.first if layout.header is not None else None), sniffed
     return None
 

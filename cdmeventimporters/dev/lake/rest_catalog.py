@@ -129,12 +129,12 @@ _PURGE = (
 
 Answer = tuple[int, bytes, str]  # status, body, content type
 
-
+# %% ../../../nbs/dev/lake/04_rest_catalog.ipynb #58df2023
 def _json(status: int, body: dict) -> Answer:
     "An answer in JSON."
     return status, json.dumps(body).encode(), "application/json"
 
-
+# %% ../../../nbs/dev/lake/04_rest_catalog.ipynb #18c24ecb
 def _error(status: int, kind: str, message: str) -> Answer:
     "An error as the REST specification has it."
     return _json(status, {"error": {"message": message, "type": kind, "code": status}})
@@ -264,7 +264,7 @@ def _give_token(self: _Filter, form: str) -> Answer:
         return _json(200, {"access_token": self.token, "token_type": "bearer", "issued_token_type": kind})
     return _json(401, {"error": "unauthorized_client", "error_description": "The client is not authorized"})
 
-
+# %% ../../../nbs/dev/lake/04_rest_catalog.ipynb #5a3b68f5
 @patch
 def _configuration(self: _Filter, warehouse: str) -> Answer:
     "The configuration of our warehouse, whose name is in front of all other paths."
@@ -273,7 +273,7 @@ def _configuration(self: _Filter, warehouse: str) -> Answer:
     status, body, _ = self._forward("GET", "/v1/config")
     return _json(status, json.loads(body) | {"overrides": {"prefix": warehouse}})
 
-
+# %% ../../../nbs/dev/lake/04_rest_catalog.ipynb #59fdf634
 @patch
 def _orphan(self: _Filter, body: bytes) -> Answer | None:
     "A refusal, if a namespace is to be created in one that is not there."
@@ -283,7 +283,7 @@ def _orphan(self: _Filter, body: bytes) -> Answer | None:
     message = f"Cannot create namespace {'.'.join([*parent, name])}. Parent namespace does not exist."
     return _error(404, "NoSuchNamespaceException", message)
 
-
+# %% ../../../nbs/dev/lake/04_rest_catalog.ipynb #2221dd72
 @patch
 def _forward(self: _Filter, method: str, url: str, body: bytes = b"") -> Answer:
     "What Iceberg's server answers; it knows no warehouses."
@@ -354,7 +354,7 @@ def iceberg_settings(
         },
     }
 
-
+# %% ../../../nbs/dev/lake/04_rest_catalog.ipynb #835c0862
 def _catalog(catalog: RestCatalog, s3: S3) -> dict[str, str]:
     "The settings of one catalog, by what follows its name."
     return {
