@@ -9,7 +9,7 @@ __all__ = ['virus_summary', 'plasmid_summary', 'virus_genes', 'plasmid_genes', '
 from .core.importing import import_tables
 from .core.spec import Column, Table
 
-# %% ../nbs/importers/genomad.ipynb #896ff52f
+# %% ../nbs/importers/genomad.ipynb #f07db52c
 _SOURCE = "quickstart, changelog and genomad/cli.py of geNomad 1.0 to 1.13, and Camargo et al. 2023, doi:10.1038/s41587-023-01953-y"
 _GENOME = Column(
     "genome",
@@ -22,6 +22,8 @@ _GENES = Column("n_genes", "int", "Gene count: number of genes on the sequence",
 _CODE = Column("genetic_code", "int", "NCBI translation table used for gene calling", between=(1, None))
 _FDR = Column("fdr", "float", "False discovery rate (FDR) of all rows down to this one; only if scores were calibrated", unit="fraction", between=(0, 1))  # fmt: skip
 _HALLMARKS = Column("n_hallmarks", "int", "Hallmark genes: number of genes that match a hallmark marker", between=(0, None), since="1.1.0")  # fmt: skip
+
+# %% ../nbs/importers/genomad.ipynb #896ff52f
 _ENRICHMENT = Column("marker_enrichment", "float", "Marker enrichment score: weight of markers of this class, lowered by markers of other classes", since="1.1.0")  # fmt: skip
 
 # %% ../nbs/importers/genomad.ipynb #ec8bf7f7
@@ -97,7 +99,7 @@ _GENE_COLUMNS = [
     Column("annotation_description", "string", "Functional description of the marker"),
 ]  # fmt: skip
 
-# %% ../nbs/importers/genomad.ipynb #51deaff2
+# %% ../nbs/importers/genomad.ipynb #bec49335
 def _genes(
     kind: str,  # virus or plasmid
 ) -> Table:
@@ -113,7 +115,7 @@ def _genes(
         columns=_GENE_COLUMNS,
     )
 
-
+# %% ../nbs/importers/genomad.ipynb #51deaff2
 virus_genes, plasmid_genes = _genes("virus"), _genes("plasmid")
 
 # %% ../nbs/importers/genomad.ipynb #90719355

@@ -9,9 +9,10 @@ __all__ = ['kofamscan', 'run_import']
 from .core.importing import import_tables
 from .core.spec import CTS_JOB_ID, Column, Layout, Table
 
-# %% ../nbs/importers/kofamscan.ipynb #5142632b
+# %% ../nbs/importers/kofamscan.ipynb #451cd5b6
 _FIELDS = ("#", "gene name", "KO", "thrshld", "score", "E-value", "KO definition")
 
+# %% ../nbs/importers/kofamscan.ipynb #5142632b
 kofamscan = Table(
     "kofamscan",
     "KEGG orthologs (KO) of genes assigned by KofamScan: one row per gene, ortholog and job",

@@ -9,7 +9,7 @@ __all__ = ['SITES', 'MODULES', 'ONLY_GRAM_NEGATIVE', 'records', 'localizations',
 from .core.importing import import_tables
 from .core.spec import Column, Layout, Table
 
-# %% ../nbs/importers/psortb.ipynb #ddc42d21
+# %% ../nbs/importers/psortb.ipynb #1dcd6627
 SITES = ("Cytoplasmic", "CytoplasmicMembrane", "Periplasmic", "OuterMembrane", "Cellwall", "Extracellular")
 MODULES = {
     "CMSVM": "Cytoplasmic membrane SVM",
@@ -26,6 +26,8 @@ MODULES = {
     "SCL-BLASTe": "Identical proteins of known localization",
     "Signal": "Signal peptides",
 }
+
+# %% ../nbs/importers/psortb.ipynb #ddc42d21
 ONLY_GRAM_NEGATIVE = ("OMPMotif", "OMSVM", "PPSVM")
 
 # %% ../nbs/importers/psortb.ipynb #a0936d60

@@ -121,18 +121,14 @@ def check_cells(
     shifted = "array(format_string('%d fields where %d are expected', _found, _expected))"
     shapely = [f"{_misshapen(c)} IS NULL" for c in table.tool_columns if c.pattern]
     faults = f"filter(array({', '.join(fault for _, fault in judged.values())}), fault -> fault IS NOT NULL)"
-    checked = _with_nulls(cells, table)
-    return (
-        checked.selectExpr(
-            *(c for c in cells.columns if c in ("_file", "_line", "_number")),
-            *(f"{value} AS `{name}`" for name, (value, _) in judged.items()),
-            RESCUED_DATA.name,
-            f"CASE WHEN _found <> _expected THEN {shifted} ELSE {faults} END AS _faults",
-            " AND ".join(["_left_out", "_found = _expected", *shapely]) + " AS _left_out",
-        )
-        .selectExpr("*", _BAD)
-        .drop("_left_out")
+    checked = _with_nulls(cells, table).selectExpr(
+        *(c for c in cells.columns if c in ("_file", "_line", "_number")),
+        *(f"{value} AS `{name}`" for name, (value, _) in judged.items()),
+        RESCUED_DATA.name,
+        f"CASE WHEN _found <> _expected THEN {shifted} ELSE {faults} END AS _faults",
+        " AND ".join(["_left_out", "_found = _expected", *shapely]) + " AS _left_out",
     )
+    return checked.selectExpr("*", _BAD).drop("_left_out")
 
 # %% ../../nbs/core/06_check.ipynb #c4b0411a
 def count_rows(

@@ -125,7 +125,7 @@ def _one_for_each_key(rows: DataFrame, numbered: Callable[[], DataFrame], table:
         raise conflicting_rows(numbered().where("NOT _bad"), table, conflicts)
     return folded
 
-# %% ../../nbs/core/13_importing.ipynb #885c7c7f
+# %% ../../nbs/core/13_importing.ipynb #c2b3fc18
 REJECTED_COLUMNS = (
     CTS_JOB_ID,
     Column("revision", "int", "Revision of the importer's declaration that rejected the row"),
@@ -136,6 +136,8 @@ REJECTED_COLUMNS = (
     CTS_COMPLETION_TIME,
     CTS_IMAGE_DIGEST,
 )
+
+# %% ../../nbs/core/13_importing.ipynb #885c7c7f
 REJECTED_KEY = (CTS_JOB_ID.name, "revision", CTS_OUTPUT_FILE.name, "line")
 
 # %% ../../nbs/core/13_importing.ipynb #19043b3c

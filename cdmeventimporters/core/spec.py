@@ -172,7 +172,7 @@ def _layout_mistakes(layout: Layout) -> Iterator[str]:
         except re.error as error:
             yield f"{pattern!r} is not a regular expression: {error}."
 
-# %% ../../nbs/core/02_spec.ipynb #944cacc7
+# %% ../../nbs/core/02_spec.ipynb #6773fef4
 CTS_JOB_ID = Column("cts_job_id", "string", "CTS job that reported this row")
 CTS_COMPLETION_TIME = Column(
     "cts_completion_time", "timestamp", "Completion time of that job (UTC); the newest job's row stays"
@@ -182,6 +182,8 @@ CTS_IMAGE_DIGEST = Column(
 )
 CTS_OUTPUT_FILE = Column("cts_output_file", "string", "Output file that holds this row, as bucket/key")
 RESCUED_DATA = Column("_rescued_data", "string", "Columns of the file that the importer does not declare, as JSON")
+
+# %% ../../nbs/core/02_spec.ipynb #944cacc7
 LINEAGE = (CTS_JOB_ID, CTS_COMPLETION_TIME, CTS_IMAGE_DIGEST, CTS_OUTPUT_FILE)
 
 # %% ../../nbs/core/02_spec.ipynb #e4bcc798

@@ -181,11 +181,8 @@ def _sample_findings(name: str, tables: list[Table], project: Path) -> Iterator[
     "Yield the faults of the samples, and those that are missing."
     notebook = _Source(f"nbs/importers/{name}.ipynb", project)
     for folder in (project / "tests/data" / name).glob(f"{UNKNOWN_VERSION}*"):
-        yield Finding(
-            folder.relative_to(project).as_posix(),
-            1,
-            "to do: name this folder by the version of the tool, here and in the notebook",
-        )
+        to_do = "to do: name this folder by the version of the tool, here and in the notebook"
+        yield Finding(folder.relative_to(project).as_posix(), 1, to_do)
     for table in tables:
         samples = _samples(name, table, project)
         if not samples:

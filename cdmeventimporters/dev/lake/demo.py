@@ -121,13 +121,15 @@ def show(
     console.print(_shown(_log(lake), _LOG, "autoimport.import_log"))
     console.print(Panel(str(last.error), title="The dead letter of the last job", title_align="left"), highlight=False)
 
-# %% ../../../nbs/dev/lake/06_demo.ipynb #66d6aeb0
+# %% ../../../nbs/dev/lake/06_demo.ipynb #b325bcce
 _WHY = """\
 Scientists run tools as jobs, and a finished job leaves its output files in S3,
 where nobody can query them. Importers put them into tables: every row checked,
 every job once, however often and in whatever order its events arrive. This demo
 imports reports of CheckM2, on real Spark, Delta and S3.
 """
+
+# %% ../../../nbs/dev/lake/06_demo.ipynb #66d6aeb0
 _NEXT = """\
 What to do next:
 - import files of your own, on this machine:

@@ -104,8 +104,7 @@ def _fetched(
     home.mkdir(parents=True, exist_ok=True)
     print(f"Fetching {what} for Spark {spark}, once …", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=home) as work:
-        kept = Path(work) / "kept"
-        kept.mkdir()
+        (kept := Path(work) / "kept").mkdir()
         for jar in _fetched_by_spark(packages[spark], Path(work)):
             jar.rename(kept / jar.name)
         put_in_place(kept, home / name)

@@ -206,7 +206,7 @@ def configure_metastore(home: Path, database: Database, settings: dict[str, str]
     (conf / "metastore-site.xml").write_text(f"<configuration>{''.join(rows)}</configuration>")
     return conf
 
-# %% ../../../nbs/dev/lake/03_metastore.ipynb #f4453c8b
+# %% ../../../nbs/dev/lake/03_metastore.ipynb #895a3e79
 _LISTEN = """
 RULE listen on one address
 CLASS org.apache.hadoop.hive.metastore.utils.SecurityUtils
@@ -216,6 +216,8 @@ IF true
 DO $1 = "HOST"
 ENDRULE
 """
+
+# %% ../../../nbs/dev/lake/03_metastore.ipynb #f4453c8b
 _OPEN = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in ("java.lang", "java.net", "java.util")]
 
 # %% ../../../nbs/dev/lake/03_metastore.ipynb #89fc7c7c

@@ -24,12 +24,14 @@ from urllib.request import urlopen
 from fastcore.basics import patch
 
 from .jars import cache_folder, iceberg_jars, jars, put_in_place, spark_jars
-from .java import check_java, find_java
+from .java import find_java
 from .metastore import fetch, wait_for_server
 from .s3 import S3, free_ports, guarded
 
-# %% ../../../nbs/dev/lake/04_rest_catalog.ipynb #fcc4b58b
+# %% ../../../nbs/dev/lake/04_rest_catalog.ipynb #292253b6
 _SERVER = "iceberg-rest-1.10.1"
+
+# %% ../../../nbs/dev/lake/04_rest_catalog.ipynb #fcc4b58b
 _FILES = {
     "com/fasterxml/jackson/core/jackson-annotations/2.19.2/jackson-annotations-2.19.2.jar": "e516743a316dcf83c572ffc9cb6e8c5e8c134880c8c5155b02f7b34e9c5dc3cf",
     "com/fasterxml/jackson/core/jackson-core/2.19.2/jackson-core-2.19.2.jar": "aa77eaf29293a868c47372194f7c5287d77d9370b04ea25d3fffc1e4904b5880",
@@ -315,15 +317,13 @@ def start_rest_catalog(
     warehouse: str,  # its name, `user_NAME` on the platform
 ) -> RestCatalog:
     "A REST catalog that ends when we do; `NotReady` if there can be none."
-    check_java()
     (home := folder / "rest_catalog").mkdir(exist_ok=True)
     port, server_port = free_ports(2)
     catalog = RestCatalog(f"http://127.0.0.1:{port}", warehouse, f"desk:{secrets.token_hex(20)}")
     catalog.guard = guarded(_command(home), home / "log", _environment(home, s3, location, server_port))
+    url = f"http://127.0.0.1:{server_port}/v1/config"
     try:
-        wait_for_server(
-            "The REST catalog", home / "log", lambda: urlopen(f"http://127.0.0.1:{server_port}/v1/config").close()
-        )
+        wait_for_server("The REST catalog", home / "log", lambda: urlopen(url).close())
         _start_filter(catalog, port, server_port)
     except BaseException:
         catalog.stop()

@@ -135,8 +135,7 @@ class WarmLake(BaseLake):
         if SparkContext._gateway:
             raise UsageError("This process has a Lake of its own: to attach to a warm one, use another process.")
         name = secrets.token_hex(4)
-        of_user = {"user": f"nb{name}", "prefix": f"u_nb{name}__", "format": connection["format"]}
-        super().__init__(S3(**connection["s3"]), f"nb-{name}", **of_user)
+        super().__init__(S3(**connection["s3"]), f"nb-{name}", f"nb{name}", connection["format"], f"u_nb{name}__")
         make_bucket(self.s3, self.bucket)
         self._spark = SparkSession.builder.remote(connection["remote"]).getOrCreate()
         self._spark.client.disable_reattachable_execute()  # it costs calls, and helps only where connections break
