@@ -28,6 +28,10 @@ IMAGE = "ghcr.io/kbasetest/cdm_checkm2"
 # the server that the environment names, or else those of CDM_TEST_S3, each in its turn
 SERVERS = [None] if os.environ.get("CDM_S3_ENDPOINT") else os.environ.get("CDM_TEST_S3", "seaweedfs").split(",")
 
+FORMAT = os.environ.get("CDM_FORMAT", "delta")
+delta_only = pytest.mark.skipif(FORMAT != "delta", reason="only Delta has locks, and settings and folders of its own")
+iceberg_only = pytest.mark.skipif(FORMAT != "iceberg", reason="only Iceberg has snapshots that expire, and conflicts instead of locks")
+
 _namespaces = itertools.count()
 
 

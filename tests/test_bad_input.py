@@ -180,7 +180,7 @@ def test_the_log_has_the_failure_and_the_job(shared):
 def test_a_table_with_another_type_is_left_alone(desk):
     desk.spark.sql(f"CREATE DATABASE {desk.full('x').split('.')[0]}")
     desk.spark.sql(
-        f"CREATE TABLE {desk.full('checkm2')} (Name string, Completeness string, Genome_Size bigint) USING delta"
+        f"CREATE TABLE {desk.full('checkm2')} (Name string, Completeness string, Genome_Size bigint) USING {desk.lake.format}"
     )
     assert desk.bad(NEW) == (
         "CTS job JOB (ghcr.io/kbasetest/cdm_checkm2) was not imported into TABLE. No table was changed. The table TABLE cannot take the rows, because types differ:\n"

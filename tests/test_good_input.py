@@ -195,7 +195,7 @@ def test_an_existing_table_keeps_its_rows_and_columns(desk):
     old = [COLUMNS[0], "cts_job_id", *COLUMNS[1:]]
     desk.spark.sql(f"CREATE DATABASE {desk.full('x').split('.')[0]}")
     columns = ", ".join(f"{name} {kind}" for name, kind in zip(old, TYPES, strict=True))
-    desk.spark.sql(f"CREATE TABLE {desk.full('checkm2')} ({columns}, curator string) USING delta")
+    desk.spark.sql(f"CREATE TABLE {desk.full('checkm2')} ({columns}, curator string) USING {desk.lake.format}")
     values = "'before', 50.0, 5.0, 'm', 11, 0.9, 1, 1.0, 1, 0.5, 1, 1, 1, 'None', 'kim'"
     desk.spark.sql(f"INSERT INTO {desk.full('checkm2')} VALUES ('lakeA_maxbin.001', {values}), ('untouched', {values})")
     desk.good(NEW)

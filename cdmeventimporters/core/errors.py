@@ -70,8 +70,9 @@ class Cause(Enum):
     CONFLICT = (
         r"Concurrent(Append|DeleteRead|DeleteDelete|Transaction|Write)|(Metadata|Protocol)Changed"
         r"|DELTA_(CONCURRENT_|METADATA_CHANGED|PROTOCOL_CHANGED)"
-        r"|Found conflicting files|Missing required files to delete|CommitFailedException|CommitStateUnknown"
+        r"|Found conflicting files|Missing required files to delete|CommitFailedException"
     )
+    COMMIT_UNKNOWN = r"CommitStateUnknown|Error occurred while processing POST request"
 
     def explains(
         self,
@@ -89,6 +90,36 @@ def says_missing(
     said, bucket = f"{reason(error)}.", "/".join(path.split("/")[:3])
     return f"Path does not exist: {path}." in said or ("NoSuchBucket" in said and bucket in said)
 
+# %% ../../nbs/core/00_errors.ipynb #0f7c3be8
+_CATALOG = {
+    r"Unable to find warehouse": ("The catalog does not have the user's warehouse.", "Create it, then replay the job."),
+    r"unauthorized_client|NotAuthorizedException": (
+        "The catalog does not accept the session's credential.",
+        "Correct the credential in the platform's settings, then replay the job.",
+    ),
+    r"ForbiddenException": (
+        "The catalog does not allow the importer to do this.",
+        "Grant the right to the importer's principal, then replay the job.",
+    ),
+    r"Parent namespace does not exist": (
+        "The namespace cannot be created.",
+        "Create its parent, or name another namespace in the importer's YAML file, then replay the job.",
+    ),
+    r"HttpHostConnectException|ServiceFailureException|Error occurred while processing \w+ request": (
+        "The catalog does not answer.",
+        "Check that it is up, then replay the job.",
+    ),
+}
+
+# %% ../../nbs/core/00_errors.ipynb #82d6f1a0
+def _refused_by_catalog(error: Exception) -> ImportFailed | None:
+    "Return what to do about an error of the catalog, if it is one of those."
+    said = "\n".join(f"{type(e).__name__}: {e}" for e in _chain(error))
+    for pattern, (what, todo) in _CATALOG.items():
+        if re.search(pattern, said):
+            return ImportFailed(what, [reason(error)], todo)
+    return None
+
 # %% ../../nbs/core/00_errors.ipynb #d93f04ab
 def is_from_spark(error: BaseException) -> bool:
     "Return whether `error` is Spark's own, so that its message says all that its traceback does."
@@ -101,6 +132,8 @@ def as_import_failed(
     "Return `error` as an `ImportFailed`: itself, or one that says whose problem it is."
     if isinstance(error, ImportFailed):
         return error
+    if refused := _refused_by_catalog(error):
+        return refused
     if is_from_spark(error):
         todo = "If the cause was temporary, replay the job; otherwise ask the people who run Spark and its storage."
         return ImportFailed("Spark failed:", [reason(error)], todo)
