@@ -251,6 +251,11 @@ class Attempt:
     tables: TableFormat | None = None  # those of the session, once there is one
 
     @property
+    def is_to_be_recorded(self) -> bool:
+        "Whether tables hold the job, and the log may not say so."
+        return any(t.outcome in (Outcome.IMPORTED, Outcome.APPLIED) for t in self.targets) and not self.options.dry_run
+
+    @property
     def state(self) -> str:
         "The state of the tables, in a sentence."
         held = ", ".join(t.name for t in self.targets if t.outcome.holds_job)
@@ -341,14 +346,19 @@ def _exclusive(
     return tables.exclusive(names, f"job {targets[0].job.id}")
 
 # %% ../../nbs/core/13_importing.ipynb #38933e96
-def _import(attempt: Attempt, held: ExitStack, get_spark: Callable[..., SparkSession], metadata: Mapping, tables: tuple[Table, ...], driver_bytes: int) -> None:  # fmt: skip
+def _import(
+    attempt: Attempt,
+    held: ExitStack,
+    get_spark: Callable[..., SparkSession],
+    metadata: Mapping,
+    tables: Iterable[Table],
+    driver_bytes: int,
+) -> None:
     "Put the rows of the job into its tables, unless it is settled."
     attempt.targets = targets_of(read_job(attempt.job_info), metadata, tables)
     attempt.options = read_options(metadata)
-    job = attempt.targets[0].job
-    _log.info(
-        "CTS job %s: selected %s", job.id, ", ".join(f"{len(t.paths)} files for {t.name}" for t in attempt.targets)
-    )
+    for target in attempt.targets:
+        _log.info("CTS job %s: selected %d files for %s", target.job.id, len(target.paths), target.name)
     spark = get_spark()
     attempt.tables = session_tables = table_format(spark)
     held.enter_context(import_session(spark, session_tables.settings))
@@ -365,9 +375,7 @@ def import_tables(
     metadata: Mapping | None,  # `importer_meta` of the YAML file
     *tables: Table,  # those that the importer declares
     driver_bytes: int = DRIVER_BYTES,  # the driver holds the lines of smaller files; of 0, none
-) -> list[
-    Entry
-]:  # one for each table, with the status `imported`, `applied` (nothing was left to do) or `checked` (a dry run)
+) -> list[Entry]:  # one for each table: `imported`, `applied` (nothing was left to do), or `checked` (a dry run)
     "Import the output files of one job; raise `ImportFailed` if that is not possible."
     attempt = Attempt(job_info, datetime.now(UTC))
     with ExitStack() as held:
@@ -376,10 +384,6 @@ def import_tables(
         except Exception as error:
             failed = _record_failure(attempt, _explained(attempt, error))
             raise failed from (None if isinstance(error, ImportFailed) or is_from_spark(error) else error)
-        if (
-            attempt.tables
-            and any(t.outcome in (Outcome.IMPORTED, Outcome.APPLIED) for t in attempt.targets)
-            and not attempt.options.dry_run
-        ):
+        if attempt.tables and attempt.is_to_be_recorded:
             _record_import(attempt.tables, attempt)
     return attempt.entries()
