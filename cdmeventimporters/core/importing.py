@@ -264,10 +264,11 @@ class Attempt:
             return f"{unknown} {held} holds them." if held else unknown
         return f"{held} holds its rows; a redelivery completes the others." if held else "No table was changed."
 
-    def entries(self) -> list[Entry]:
-        "Return what became of each table, with the status `imported`, `applied` or `checked`."
-        words = {Outcome.IMPORTED: "imported", Outcome.CHECKED: "checked"}
-        return [t.entry(self.started, words.get(t.outcome, "applied")) for t in self.targets]
+# %% ../../nbs/core/13_importing.ipynb #5c8e0d71
+def _result(attempt: Attempt) -> list[Entry]:
+    "Return what became of each table, with the status `imported`, `applied` or `checked`."
+    words = {Outcome.IMPORTED: "imported", Outcome.CHECKED: "checked"}
+    return [t.entry(attempt.started, words.get(t.outcome, "applied")) for t in attempt.targets]
 
 # %% ../../nbs/core/13_importing.ipynb #eb0f480f
 def _explained(attempt: Attempt, error: Exception) -> ImportFailed:
@@ -386,4 +387,4 @@ def import_tables(
             raise failed from (None if isinstance(error, ImportFailed) or is_from_spark(error) else error)
         if attempt.tables and attempt.is_to_be_recorded:
             _record_import(attempt.tables, attempt)
-    return attempt.entries()
+    return _result(attempt)
