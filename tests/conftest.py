@@ -30,7 +30,9 @@ SERVERS = [None] if os.environ.get("CDM_S3_ENDPOINT") else os.environ.get("CDM_T
 
 FORMAT = os.environ.get("CDM_FORMAT", "delta")
 delta_only = pytest.mark.skipif(FORMAT != "delta", reason="only Delta has locks, and settings and folders of its own")
-iceberg_only = pytest.mark.skipif(FORMAT != "iceberg", reason="only Iceberg has snapshots that expire, and conflicts instead of locks")
+iceberg_only = pytest.mark.skipif(
+    FORMAT != "iceberg", reason="only Iceberg has snapshots that expire, and conflicts instead of locks"
+)
 
 _namespaces = itertools.count()
 

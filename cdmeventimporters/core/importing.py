@@ -37,6 +37,9 @@ from cdmeventimporters.core.spec import (
 )
 from .tables import Range, TableFormat, Transaction
 
+# %% ../../nbs/core/13_importing.ipynb #8f1c60d3
+_log = logging.getLogger(__name__)
+
 # %% ../../nbs/core/13_importing.ipynb #7c19e0b5
 class Outcome(Enum):
     "What became of a table in an attempt."
@@ -174,9 +177,6 @@ def check_rows(
     rows = _with_columns(_one_for_each_key(rows, numbered, table, counted), table.all_columns, _lineage(target.job))
     _log.info("%s: read %d rows, %d of them bad", target.name, counted.rows, counted.bad)
     return Checked(target, counted, rows, rejected, files.in_driver)
-
-# %% ../../nbs/core/13_importing.ipynb #3186e548
-_log = logging.getLogger(__name__)
 
 # %% ../../nbs/core/13_importing.ipynb #78f22724
 def _check_unless_applied(tables: TableFormat, target: Target, options: Options, driver_bytes: int) -> Checked | None:
