@@ -17,7 +17,7 @@ SIDE_BY_SIDE := $(PY) -m pytest --nbval-lax --numprocesses 2 --dist loadfile
 # what needs several drivers, or a proxy that spoils requests
 SEVERAL := $(addprefix tests/test_,drivers.py kill.py outages.py faults.py)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cdm-event-importers
-CREDENTIALS := CDM_S3_ROOT_USER CDM_S3_ROOT_PASSWORD CDM_S3_USER CDM_S3_PASSWORD CDM_DATABASE_PASSWORD CDM_SPARK_SECRET CDM_LAB_TOKEN
+CREDENTIALS := CDM_S3_ROOT_USER CDM_S3_ROOT_PASSWORD CDM_S3_USER CDM_S3_PASSWORD CDM_DATABASE_PASSWORD CDM_SPARK_SECRET CDM_LAB_TOKEN CDM_POLARIS_PASSWORD
 MINIO_VERSION := v0.0.0-20250907161309-07c3a429bfed
 
 help: ## this list
