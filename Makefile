@@ -75,9 +75,9 @@ test-spark%: .venv-spark%/.made .venv-faults/.made
 	@.venv-spark$*/bin/python -m cdmeventimporters.dev.lake.java
 	$(TEST) .venv-spark$*/bin/python -m pytest tests $(PYTEST_ARGS)
 
-bench: env ## what an import costs, beside the limit and the alternatives; BENCH=--full for all cases
+bench: env ## what an import costs, beside the limit and the alternatives; FORMAT=iceberg on Iceberg; BENCH=--full for all cases
 	$(SYNC) --group bench --quiet
-	@$(PY) -m bench $(BENCH)
+	@$(OF_FORMAT) $(PY) -m bench $(BENCH)
 
 lake: env ## a warm lake for notebooks, until Ctrl-C; FORMAT=iceberg for Iceberg tables
 	@$(OF_FORMAT) $(PY) -m cdmeventimporters.dev.lake.warm
