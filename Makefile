@@ -17,7 +17,7 @@ SIDE_BY_SIDE := $(PY) -m pytest --nbval-lax --numprocesses 2 --dist loadfile
 # what needs several drivers, or a proxy that spoils requests
 SEVERAL := $(addprefix tests/test_,drivers.py kill.py outages.py faults.py)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cdm-event-importers
-CREDENTIALS := CDM_S3_ROOT_USER CDM_S3_ROOT_PASSWORD CDM_S3_USER CDM_S3_PASSWORD CDM_DATABASE_PASSWORD CDM_SPARK_SECRET CDM_LAB_TOKEN
+CREDENTIALS := CDM_S3_ROOT_USER CDM_S3_ROOT_PASSWORD CDM_S3_USER CDM_S3_PASSWORD CDM_DATABASE_PASSWORD CDM_SPARK_SECRET CDM_LAB_TOKEN CDM_POLARIS_PASSWORD
 MINIO_VERSION := v0.0.0-20250907161309-07c3a429bfed
 
 help: ## this list
@@ -75,9 +75,9 @@ test-spark%: .venv-spark%/.made .venv-faults/.made
 	@.venv-spark$*/bin/python -m cdmeventimporters.dev.lake.java
 	$(TEST) .venv-spark$*/bin/python -m pytest tests $(PYTEST_ARGS)
 
-bench: env ## what an import costs, beside the limit and the alternatives; BENCH=--full for all cases
+bench: env ## what an import costs, beside the limit and the alternatives; FORMAT=iceberg on Iceberg; BENCH=--full for all cases
 	$(SYNC) --group bench --quiet
-	@$(PY) -m bench $(BENCH)
+	@$(OF_FORMAT) $(PY) -m bench $(BENCH)
 
 lake: env ## a warm lake for notebooks, until Ctrl-C; FORMAT=iceberg for Iceberg tables
 	@$(OF_FORMAT) $(PY) -m cdmeventimporters.dev.lake.warm
