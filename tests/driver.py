@@ -1,6 +1,6 @@
 """A driver in a process of its own, as each container of CSEP is one: this file run is the driver, `Driver` is the test's end of it.
 
-What goes in and comes out is a line of JSON each. First comes `Lake.shared`, and after how long a lock's holder is dead. After it, `{"job": …, "meta": …}` is an event, answered with what became of it, and
+What goes in and comes out is a line of JSON each. First comes `Lake.shared`, and after how long the holder of a lock or a ticket is dead. After it, `{"job": …, "meta": …}` is an event, answered with what became of it, and
 `{"table": …}` a question, answered with its rows as text. An event with `"die_at": STEP` kills driver and JVM without a word when it gets to that step; with `"stop_at": STEP` both stand still there until they are told to go on.
 """
 
@@ -20,19 +20,23 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import psutil
 from pyspark.sql import SparkSession
 
-from cdmeventimporters.core import importing, locks
+from cdmeventimporters.core import iceberg, importing, locks
 from cdmeventimporters.core.delta import Delta
+from cdmeventimporters.core.iceberg import Iceberg
 from cdmeventimporters.core.tables import TableSchemas
 from cdmeventimporters.dev.lake.lake import Lake, SharedLake
 
 # where a driver can be told to die or to stop: {step: (owner of a function, its name, whether it has run by then, what its first argument must match)}
+FORMAT = os.environ.get("CDM_FORMAT", "delta")
 STEPS = {
     "before the table is made": (TableSchemas, "ensure", False, ""),
     "after the table is made": (TableSchemas, "ensure", True, ""),
     "while holding the lock": (SparkSession, "sql", True, r"(?i)^\s*CREATE VIEW \S*_lock_\d*[13579]`?\s"),
-    "after the commit": (Delta, "merge", True, ""),
+    "after the commit": ({"delta": Delta, "iceberg": Iceberg}[FORMAT], "merge", True, ""),
     "before the log": (importing, "record", False, ""),
 }
+if FORMAT == "iceberg":
+    del STEPS["while holding the lock"]
 
 
 class Driver:
@@ -41,7 +45,7 @@ class Driver:
     def __init__(
         self,
         lake: Lake,
-        dead: float = locks.DEAD,  # seconds after which a holder of a lock is taken for dead
+        dead: float = locks.DEAD,  # seconds after which a holder of a lock, or of a ticket, is taken for dead
         endpoint: str | None = None,  # of S3, if it is not the lake's
     ):
         log = (lake.folder / "drivers.log").open("a")
@@ -151,7 +155,7 @@ def _rows(lake, table):
 def main():
     """Answer until there is no more to read."""
     shared = json.loads(sys.stdin.readline())
-    locks.DEAD = shared.pop("dead")
+    locks.DEAD = iceberg.DEAD = shared.pop("dead")
     locks.ALIVE = locks.DEAD / 5
     with SharedLake(shared, {"spark.driver.memory": "1g"}) as lake:
         for line in sys.stdin:

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import HEADER, IMAGE, NEW, OLD, ROWS, report
+from conftest import FORMAT, HEADER, IMAGE, NEW, OLD, ROWS, report
 
 from cdmeventimporters.core.files import crc64nvme
 
@@ -190,11 +190,12 @@ def test_a_table_with_another_type_is_left_alone(desk):
     )
 
 
-def test_a_table_that_is_no_delta_table_is_left_alone(desk):
+def test_a_table_of_another_format_is_left_alone(desk):
     desk.spark.sql(f"CREATE DATABASE {desk.full('x').split('.')[0]}")
     desk.spark.sql(f"CREATE VIEW {desk.full('checkm2')} AS SELECT 'a' AS Name")
     outcome = desk.submit(NEW)
-    assert f"{desk.full('checkm2')} is a view; expected a Delta table." in str(outcome.error)
+    expected = {"delta": "a Delta table", "iceberg": "an Iceberg table"}[FORMAT]
+    assert f"{desk.full('checkm2')} is a view; expected {expected}." in str(outcome.error)
 
 
 BEFORE_A_SESSION = {

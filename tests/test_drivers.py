@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
-from conftest import IMAGE, ROWS, report
+from conftest import FORMAT, HEADER, IMAGE, NEW, ROWS, report
 from driver import Driver
 
 DRIVERS = 3
@@ -16,13 +16,19 @@ pytestmark = pytest.mark.once
 
 
 @pytest.fixture(scope="module")
-def crowd(shared_lake):
+def drivers(shared_lake):
+    """The drivers."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Driver(shared_lake)) for _ in range(DRIVERS)]
+
+
+@pytest.fixture(scope="module")
+def crowd(shared_lake, drivers):
     """All jobs, delivered twice each: what the drivers answered, and what stands in the table and in the log."""
     jobs = [shared_lake.job(IMAGE, {"quality_report.tsv": its_report(n)}) for n in range(JOBS)]
     meta = {"table": "crowd.checkm2"}
     queues = [[job for n, job in enumerate(jobs) if (n - d) % DRIVERS < 2] for d in range(DRIVERS)]
-    with ExitStack() as stack, ThreadPoolExecutor(DRIVERS) as threads:
-        drivers = [stack.enter_context(Driver(shared_lake)) for _ in queues]
+    with ThreadPoolExecutor(DRIVERS) as threads:
         for queue in queues:
             random.Random(len(queue)).shuffle(queue)
         work = lambda driver, queue: [driver.ask(job=job, meta=meta) for job in queue]  # noqa: E731
@@ -55,3 +61,31 @@ def test_every_row_is_in_the_table_once_and_the_common_one_is_of_the_job_that_co
 def test_the_log_says_of_every_job_that_it_was_imported(crowd):
     jobs, _, _, log = crowd
     assert {(r["cts_job_id"], r["status"]) for r in log} == {(job["id"], "imported") for job in jobs}
+
+
+@pytest.mark.parametrize(
+    ("case", "text", "rows"), [("rows", NEW, 4), ("none", HEADER + "\n", 0)], ids=["rows", "no rows"]
+)
+def test_a_job_that_two_drivers_get_at_the_same_moment_is_imported_once(shared_lake, drivers, case, text, rows):
+    """On Iceberg both have read the job, and know of no import of it, before either writes; on Delta the second waits for the lock."""
+    job, meta, pair = (
+        shared_lake.job(IMAGE, {"quality_report.tsv": text}),
+        {"table": f"same_{case}.checkm2"},
+        drivers[:2],
+    )
+    stop = {"stop_at": "before the table is made"} if FORMAT == "iceberg" else {}
+    for driver in pair:
+        driver.send(job=job, meta=meta, **stop)
+    if stop:
+        for driver in pair:
+            driver.wait_until_it_stands_still()
+        for driver in pair:
+            driver.go_on()
+    assert [driver.answer()["error"] for driver in pair] == [None, None]
+    assert len(drivers[2].ask(table=meta["table"])) == rows
+    log = drivers[2].ask(table=f"same_{case}.import_log")
+    assert {(row["cts_job_id"], row["status"]) for row in log} == {(job["id"], "imported")}
+    assert sum(int(row["rows_inserted"] or 0) for row in log) == rows
+    before = len(log)
+    assert drivers[2].ask(job=job, meta=meta)["error"] is None
+    assert len(drivers[2].ask(table=f"same_{case}.import_log")) == before

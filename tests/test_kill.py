@@ -6,16 +6,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import IMAGE, NEW, ROWS, report
+from conftest import FORMAT, IMAGE, NEW, ROWS, report
 from driver import STEPS, Driver
 
 KILLS = int(os.environ.get("CDM_KILLS", 1))  # at random moments; `make test-kill` takes 30, and all steps
-NAMED = STEPS if KILLS > 1 else ["while holding the lock", "after the commit"]
+BRIEFLY = [{"delta": "while holding the lock", "iceberg": "before the log"}[FORMAT], "after the commit"]
+NAMED = STEPS if KILLS > 1 else BRIEFLY
 SEED = int(os.environ.get("CDM_KILL_SEED", time.time()))
 AT_ONCE = 2
+DATA, COMMITS = {"delta": ("", "_delta_log/"), "iceberg": ("data/", "metadata/")}[FORMAT]  # folders of a table
 
-DEAD = 4  # seconds after which the next driver takes the lock of one that was killed
-KNOWN_LATER = ("started", "finished", "table")  # columns of the log that differ from run to run
+DEAD = 4  # seconds after which the next driver takes the lock, or drops the ticket, of one that was killed
+KNOWN_LATER = ("started", "finished", "table", "table_id")  # columns of the log that differ from run to run
 COUNTED = ("rows_read", "rows_inserted", "rows_updated", "rows_unchanged", "rows_rejected")
 
 pytestmark = pytest.mark.once
@@ -51,17 +53,18 @@ def die_after_data_files(lake, jobs):
         files = lister(lake, case)
         with Driver(lake, DEAD) as driver:
             driver.send(job=jobs[0], meta=meta(case))
-            while not any(key.endswith(".parquet") for key in files("")):
+            while not any(key.endswith(".parquet") for key in files(DATA)):
                 assert driver.process.poll() is None
             driver.kill()
-        if len(list(files("_delta_log/"))) == 1:  # the table's creation
+        if len(files(COMMITS)) == 1:  # the table's creation
             return case
     raise AssertionError("the commit was always faster")
 
 
 def lister(lake, case):
     """A function that lists a folder of the case's table."""
-    client, table = lake.s3.client(), f"users-sql-warehouse/{lake.user}/{lake.prefix}{namespace(case)}.db/checkm2/"
+    place = f"iceberg/{namespace(case)}" if FORMAT == "iceberg" else f"{lake.prefix}{namespace(case)}.db"
+    client, table = lake.s3.client(), f"users-sql-warehouse/{lake.user}/{place}/checkm2/"
 
     def files(folder):
         found = client.list_objects_v2(Bucket=lake.bucket, Prefix=table + folder, Delimiter="/")

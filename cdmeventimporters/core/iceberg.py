@@ -64,7 +64,7 @@ class IcebergSchemas(TableSchemas):
 
     def _check_isolation(self, table: str, properties: str) -> None:
         "Raise `ImportFailed` if the table's isolation lets two drivers insert the same rows."
-        if _property(properties, "write.merge.isolation-level") == "snapshot":
+        if (_property(properties, "write.merge.isolation-level") or "").lower() == "snapshot":
             raise ImportFailed(
                 f"The table {table} has write.merge.isolation-level=snapshot, under which two drivers can insert the same rows.",
                 todo=f"Run ALTER TABLE {table} UNSET TBLPROPERTIES ('write.merge.isolation-level'), then replay the job.",
@@ -93,12 +93,16 @@ class IcebergTransactions(IcebergSchemas, TableFormat):
 
     name: ClassVar = "Iceberg"
 
-    def identity(self, table: str) -> str | None:
+    def _table_id(self, table: str) -> str | None:
+        "Return the identity of a table, None if it has none yet."
         properties = {r.key: r.value for r in self.spark.sql(f"SHOW TBLPROPERTIES {quoted(table)}").collect()}
-        if _TABLE_ID not in properties:  # a table of before
-            self.spark.sql(f"ALTER TABLE {quoted(table)} SET TBLPROPERTIES ('{_TABLE_ID}'='{uuid.uuid4().hex}')")
-            return self.identity(table)
-        return properties[_TABLE_ID]
+        return properties.get(_TABLE_ID)
+
+    def identity(self, table: str) -> str | None:
+        if found := self._table_id(table):
+            return found
+        self.spark.sql(f"ALTER TABLE {quoted(table)} SET TBLPROPERTIES ('{_TABLE_ID}'='{uuid.uuid4().hex}')")
+        return self._table_id(table)
 
     def applied(self, table: str, transaction: Transaction) -> bool:
         log = log_table(table)
@@ -108,7 +112,7 @@ class IcebergTransactions(IcebergSchemas, TableFormat):
         entries = self.spark.table(quoted(log)).where(
             (F.col("cts_job_id") == transaction.job_id)
             & (F.col("importer") == transaction.importer)
-            & (F.col("table_id") == self.identity(table))
+            & (F.col("table_id") == self._table_id(table))
             & (F.col("revision") >= transaction.revision)
             & (F.col("status") == "imported")
         )
@@ -207,7 +211,7 @@ class Iceberg(IcebergTransactions):
         in_driver: bool = False,
     ) -> Merged | None:
         queue, deadline, lost = Queue(self.spark, table), time.monotonic() + PATIENCE, None
-        with temporary_view(rows) as source, with_codegen(self.spark):
+        with with_codegen(self.spark), temporary_view(rows if in_driver else rows.localCheckpoint()) as source:
             count, merge = (build(table, source, columns, key, ranges) for build in (changes_query, merge_statement))
             try:
                 while True:

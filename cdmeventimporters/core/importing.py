@@ -203,7 +203,7 @@ def _write(tables: TableFormat, checked: Checked, types: Mapping[str, str], agai
     target, table, counted = checked.target, checked.target.table, checked.counted
     target.outcome = Outcome.WRITING
     if checked.rejected is not None:
-        _write_rejected(tables, target, checked.rejected, checked.in_driver)
+        _write_rejected(tables, target, checked.rejected)
     tables.ensure(target.name, table.all_columns, table.comment, types)
     transaction = None if again else target.transaction
     merged = tables.merge(
@@ -226,13 +226,13 @@ def _ranges(checked: Checked) -> dict[str, Range]:
     return ranges | ({table.tool_key[0]: (counted.lowest, counted.highest)} if counted.keys else {})
 
 # %% ../../nbs/core/13_importing.ipynb #ce4cef4e
-def _write_rejected(tables: TableFormat, target: Target, rejected: DataFrame, in_driver: bool) -> None:
+def _write_rejected(tables: TableFormat, target: Target, rejected: DataFrame) -> None:
     "Write the rejected rows into the quarantine."
     name, job = _quarantine_of(target), target.job.id
     comment = f"Rows that were not imported into {target.name}, and why"
     tables.ensure(name, REJECTED_COLUMNS, comment, tables.check(name, REJECTED_COLUMNS))
     ranges: dict[str, Range] = {CTS_JOB_ID.name: (job, job)}
-    tables.merge(name, rejected, REJECTED_COLUMNS, REJECTED_KEY, None, ranges, in_driver)
+    tables.merge(name, rejected, REJECTED_COLUMNS, REJECTED_KEY, None, ranges)
 
 # %% ../../nbs/core/13_importing.ipynb #73800226
 def _quarantine_of(target: Target) -> str:

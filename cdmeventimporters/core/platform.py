@@ -20,6 +20,6 @@ def table_format(
     spark: SparkSession,
 ) -> TableFormat:
     "Return the format of the tables in the session's current catalog."
-    catalog = spark.catalog.currentCatalog()
+    [[catalog]] = spark.sql("SELECT current_catalog()").collect()
     is_iceberg = spark.conf.get(f"spark.sql.catalog.{catalog}", "") == _ICEBERG
     return Iceberg(spark) if is_iceberg else Delta(spark)
