@@ -214,7 +214,7 @@ def _awkward(inferred: InferredTable) -> str:
     seen.append(
         f"{TO_DO}: what else the tool's documentation warns of, and whether a file is always called `{inferred.table.files}`."
     )
-    return f"These points need care:\n\n" + "".join(f"- {sentence}\n" for sentence in seen) + "\n"
+    return "These points need care:\n\n" + "".join(f"- {sentence}\n" for sentence in seen) + "\n"
 
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #dd8ac175
 def _identity(inferred: InferredTable) -> str:
