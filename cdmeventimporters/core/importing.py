@@ -245,15 +245,12 @@ class Attempt:
     "An attempt to import a job, and how far it got."
 
     job_info: Mapping
-    started: datetime
+    metadata: Mapping
+    driver_bytes: int = DRIVER_BYTES
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
     targets: list[Target] = field(default_factory=list)
     options: Options = field(default_factory=Options)
     tables: TableFormat | None = None  # those of the session, once there is one
-
-    @property
-    def is_to_be_recorded(self) -> bool:
-        "Whether tables hold the job, and the log may not say so."
-        return any(t.outcome in (Outcome.IMPORTED, Outcome.APPLIED) for t in self.targets) and not self.options.dry_run
 
     @property
     def state(self) -> str:
@@ -263,6 +260,12 @@ class Attempt:
             unknown = f"It is not known whether {writing} holds its rows; a redelivery completes it."
             return f"{unknown} {held} holds them." if held else unknown
         return f"{held} holds its rows; a redelivery completes the others." if held else "No table was changed."
+
+# %% ../../nbs/core/13_importing.ipynb #2e60b9a7
+def _lacks_log(attempt: Attempt) -> bool:
+    "Return whether tables hold the job, and the log may not say so."
+    recorded_here = any(t.outcome in (Outcome.IMPORTED, Outcome.APPLIED) for t in attempt.targets)
+    return recorded_here and not attempt.options.dry_run
 
 # %% ../../nbs/core/13_importing.ipynb #5c8e0d71
 def _result(attempt: Attempt) -> list[Entry]:
@@ -317,12 +320,12 @@ def _record_import(tables: TableFormat, attempt: Attempt) -> None:
         ) from None
 
 # %% ../../nbs/core/13_importing.ipynb #3c2cb4dd
-def _import_targets(tables: TableFormat, attempt: Attempt, held: ExitStack, driver_bytes: int) -> None:
+def _import_targets(tables: TableFormat, attempt: Attempt, held: ExitStack) -> None:
     "Check all tables of the job, then write them."
     options, step = attempt.options, f"{attempt.targets[0].table.name}, CTS job {attempt.targets[0].job.id}"
     types = {t.name: tables.check(t.name, t.table.all_columns) for t in attempt.targets}
     with described(tables.spark, f"{step}: check"), tables.prefetch([name for name, known in types.items() if known]):
-        checked = [_check_unless_applied(tables, t, options, driver_bytes) for t in attempt.targets]
+        checked = [_check_unless_applied(tables, t, options, attempt.driver_bytes) for t in attempt.targets]
     if not options.dry_run:
         held.enter_context(_exclusive(tables, attempt.targets, checked))
     for target, rows in zip(attempt.targets, checked, strict=True):
@@ -347,17 +350,10 @@ def _exclusive(
     return tables.exclusive(names, f"job {targets[0].job.id}")
 
 # %% ../../nbs/core/13_importing.ipynb #38933e96
-def _import(
-    attempt: Attempt,
-    held: ExitStack,
-    get_spark: Callable[..., SparkSession],
-    metadata: Mapping,
-    tables: Iterable[Table],
-    driver_bytes: int,
-) -> None:
+def _import(attempt: Attempt, held: ExitStack, get_spark: Callable[..., SparkSession], tables: Iterable[Table]) -> None:
     "Put the rows of the job into its tables, unless it is settled."
-    attempt.targets = targets_of(read_job(attempt.job_info), metadata, tables)
-    attempt.options = read_options(metadata)
+    attempt.targets = targets_of(read_job(attempt.job_info), attempt.metadata, tables)
+    attempt.options = read_options(attempt.metadata)
     for target in attempt.targets:
         _log.info("CTS job %s: selected %d files for %s", target.job.id, len(target.paths), target.name)
     spark = get_spark()
@@ -367,7 +363,7 @@ def _import(
         for target in attempt.targets:
             target.outcome = Outcome.SETTLED
     else:
-        _import_targets(session_tables, attempt, held, driver_bytes)
+        _import_targets(session_tables, attempt, held)
 
 # %% ../../nbs/core/13_importing.ipynb #94f18761
 def import_tables(
@@ -378,13 +374,13 @@ def import_tables(
     driver_bytes: int = DRIVER_BYTES,  # the driver holds the lines of smaller files; of 0, none
 ) -> list[Entry]:  # one for each table: `imported`, `applied` (nothing was left to do), or `checked` (a dry run)
     "Import the output files of one job; raise `ImportFailed` if that is not possible."
-    attempt = Attempt(job_info, datetime.now(UTC))
+    attempt = Attempt(job_info, metadata or {}, driver_bytes)
     with ExitStack() as held:
         try:
-            _import(attempt, held, get_spark, metadata or {}, tables, driver_bytes)
+            _import(attempt, held, get_spark, tables)
         except Exception as error:
             failed = _record_failure(attempt, _explained(attempt, error))
             raise failed from (None if isinstance(error, ImportFailed) or is_from_spark(error) else error)
-        if attempt.tables and attempt.is_to_be_recorded:
+        if attempt.tables and _lacks_log(attempt):
             _record_import(attempt.tables, attempt)
     return _result(attempt)
