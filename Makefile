@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help env demo test fuzz test-drivers test-kill test-faults test-outages test-minio test-cluster test-matrix test-ci test-ci-minio test-ci-matrix bench lake lab export clean minio
+.PHONY: help env demo test fuzz test-drivers test-kill test-faults test-outages test-minio test-iceberg test-cluster test-matrix test-ci test-ci-minio test-ci-matrix test-ci-iceberg bench lake lab export clean minio
 
 PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys.executable)' 2>/dev/null; done))
@@ -16,6 +16,8 @@ OF_FORMAT := $(if $(FORMAT),CDM_FORMAT=$(FORMAT))
 SIDE_BY_SIDE := $(PY) -m pytest --nbval-lax --numprocesses 2 --dist loadfile
 # what needs several drivers, or a proxy that spoils requests
 SEVERAL := $(addprefix tests/test_,drivers.py kill.py outages.py faults.py)
+# what has no other catalog, command line or cluster in it
+ON_ICEBERG := $(addprefix tests/test_,events.py good_input.py order.py security.py importers.py iceberg.py)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cdm-event-importers
 CREDENTIALS := CDM_S3_ROOT_USER CDM_S3_ROOT_PASSWORD CDM_S3_USER CDM_S3_PASSWORD CDM_DATABASE_PASSWORD CDM_SPARK_SECRET CDM_LAB_TOKEN CDM_POLARIS_PASSWORD
 MINIO_VERSION := v0.0.0-20250907161309-07c3a429bfed
@@ -56,6 +58,13 @@ test-outages: env .venv-faults/.made ## a driver that stands still, a metastore 
 test-minio: env minio .venv-faults/.made ## the tests on a MinIO server
 	PATH="$(CACHE)/bin:$$PATH" CDM_TEST_S3=minio $(TEST) $(PY) -m pytest $(or $(MINIO_TESTS),tests) $(PYTEST_ARGS)
 
+test-iceberg: env ## a part of the tests on Iceberg tables in a REST catalog; ICEBERG_TESTS=… PYTEST_ARGS=… for others
+	CDM_FORMAT=iceberg $(TEST) $(PY) -m pytest $(or $(ICEBERG_TESTS),$(ON_ICEBERG)) $(or $(PYTEST_ARGS),-m '(matrix or s3) and not slow')
+
+test-iceberg%: .venv-spark%/.made ## … on the Spark and the Iceberg of the platform (40), and on Spark 3.5 (35)
+	@.venv-spark$*/bin/python -m cdmeventimporters.dev.lake.java
+	CDM_FORMAT=iceberg $(TEST) .venv-spark$*/bin/python -m pytest $(or $(ICEBERG_TESTS),tests/test_events.py tests/test_iceberg.py) $(or $(PYTEST_ARGS),-m matrix)
+
 test-cluster: env minio ## the services of docker-compose.yml as processes, and a part of the tests in a driver on them
 	PATH="$(CACHE)/bin:$$PATH" $(PY) tests/cluster.py pytest tests $(or $(PYTEST_ARGS),-m 'matrix and not once')
 
@@ -63,13 +72,16 @@ test-matrix: test-spark40 test-spark35 ## the tests on Spark 4.0 and Spark 3.5
 
 test-ci: ## what CI runs besides: a part of the tests, and notebooks, on MinIO; a part on the other Sparks
 	$(MAKE) env minio .venv-faults/.made .venv-spark40/.made .venv-spark35/.made
-	$(MAKE) --jobs=2 --output-sync test-ci-minio test-ci-matrix
+	$(MAKE) --jobs=2 --output-sync test-ci-minio test-ci-matrix test-ci-iceberg
 
 test-ci-minio: PYTEST_ARGS = -m '(matrix or s3) and not slow and not once'
 test-ci-minio: MINIO_TESTS = --nbval-lax tests nbs/importers nbs/tutorials
 test-ci-minio: test-minio
 test-ci-matrix: PYTEST_ARGS = -m matrix
 test-ci-matrix: test-matrix
+test-ci-iceberg:
+	$(MAKE) test-iceberg
+	$(MAKE) test-iceberg40
 
 test-spark%: .venv-spark%/.made .venv-faults/.made
 	@.venv-spark$*/bin/python -m cdmeventimporters.dev.lake.java

@@ -148,7 +148,10 @@ def _deliver(lake, job, meta, die_at=None, stop_at=None):
 def _rows(lake, table):
     """The rows of a table, as text; none if there is no such table."""
     spark, name = lake.get_spark(), lake.prefix + table
-    rows = spark.table(name).collect() if spark.catalog.tableExists(name) else []
+    if not spark.catalog.tableExists(name):
+        return []
+    spark.sql(f"REFRESH TABLE {name}")  # a session does not see what other drivers wrote to Iceberg's in the last 30 s
+    rows = spark.table(name).collect()
     return [{column: None if value is None else str(value) for column, value in row.asDict().items()} for row in rows]
 
 

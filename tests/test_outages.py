@@ -1,11 +1,13 @@
-"""A driver that stands still, a metastore that goes away, a disk that is full: what an operator sees, and how it ends."""
+"""A driver that stands still, a catalog that goes away, a disk that is full: what an operator sees, and how it ends."""
 
 import resource
+import threading
+from http.server import ThreadingHTTPServer
 
 import psutil
 import pytest
-from conftest import IMAGE, NEW, report
-from driver import Driver
+from conftest import FORMAT, IMAGE, NEW, delta_only, iceberg_only, report
+from driver import STEPS, Driver
 from proxy import fault, proxy_before
 
 pytestmark = pytest.mark.once
@@ -38,6 +40,7 @@ def names(driver) -> list[str]:
     return sorted(row["Name"] for row in driver.ask(table=META["table"]))
 
 
+@delta_only
 def test_a_holder_that_stood_still_writes_nothing(shared_lake, drivers):
     still, other, _ = drivers
     before, [mine, theirs] = names(other), [job(shared_lake, "still"), job(shared_lake, "other")]
@@ -58,6 +61,30 @@ def test_a_holder_that_stood_still_writes_nothing(shared_lake, drivers):
     assert names(other) == sorted([*before, "other", "still"])
 
 
+@iceberg_only
+@pytest.mark.parametrize("moment", ["before the table is made", pytest.param("in its commit", marks=pytest.mark.slow)])
+def test_a_driver_that_stood_still_loses_nothing(shared_lake, drivers, moment):
+    """Another driver imports meanwhile; neither knows of the other."""
+    still, other, proxy = drivers
+    before, [mine, theirs] = names(other), [job(shared_lake, f"{who} {moment}") for who in ("still", "other")]
+    if moment in STEPS:
+        still.send(job=mine, meta=META, stop_at=moment)
+        still.wait_until_it_stands_still()
+    else:
+        proxy.ask([fault("hold", ("PUT", r"checkm2/metadata/snap-"), times=1)])
+        still.send(job=mine, meta=META)
+        still.wait_for(lambda: proxy.ask()["hits"] == [1])
+        still.stand_still()
+    assert other.ask(job=theirs, meta=META)["error"] is None
+    proxy.ask([])
+    still.go_on()
+    assert still.answer()["error"] is None
+    for driver in (still, other):
+        assert driver.ask(job=mine, meta=META)["error"] is None
+    assert names(other) == sorted([*before, f"still {moment}", f"other {moment}"])
+
+
+@delta_only
 @pytest.mark.slow
 def test_a_holder_that_stood_still_in_its_commit_says_so_and_a_replay_puts_it_right(shared_lake, drivers):
     """What S3 cannot prevent: the commit that arrives late replaces the one that was made meanwhile."""
@@ -81,33 +108,55 @@ def test_a_holder_that_stood_still_in_its_commit_says_so_and_a_replay_puts_it_ri
 
 
 @pytest.fixture
-def metastore(shared_lake):
-    """A function that takes the metastore away, and one that puts it back; it is there again afterwards."""
-    store, home = shared_lake.metastore, shared_lake.folder / "metastore"
-    hive = []
+def catalog(shared_lake):
+    """A function that takes the catalog away, and one that puts it back; it is there again afterwards."""
+    away, back = (metastore_of if FORMAT == "delta" else rest_catalog_of)(shared_lake)
+    gone = []
+
+    def take_away():
+        gone.append(away())
+
+    def put_back():
+        if gone:
+            back(gone.pop())
+
+    yield take_away, put_back
+    put_back()
+
+
+def metastore_of(lake):
+    """The two functions for Hive's metastore."""
+    store, home = lake.metastore, lake.folder / "metastore"
+    return lambda: store.guards.pop(0).communicate(b"end\n"), lambda _: store.start_hive(home, home / "conf")
+
+
+def rest_catalog_of(lake):
+    """The two functions for a REST catalog, which knows its tokens afterwards."""
+    catalog = lake.rest_catalog
 
     def away():
-        hive.append(store.guards.pop(0))
-        hive[-1].communicate(b"end\n")
+        gone, catalog.filter = catalog.filter, None
+        gone.shutdown()
+        gone.server_close()
+        return gone
 
-    def back():
-        if hive:
-            hive.clear()
-            store.start_hive(home, home / "conf")
+    def back(gone):
+        catalog.filter = ThreadingHTTPServer(gone.server_address, gone.RequestHandlerClass)
+        catalog.filter.daemon_threads, catalog.filter.block_on_close = True, False
+        threading.Thread(target=catalog.filter.serve_forever, daemon=True).start()
 
-    yield away, back
-    back()
-
-
-STEPS = ["before the table is made", "after the commit", "before the log"]
+    return away, back
 
 
-@pytest.mark.parametrize(
-    "step", ["while holding the lock", *(pytest.param(step, marks=pytest.mark.slow) for step in STEPS)]
-)
-def test_a_metastore_may_be_restarted_in_mid_import(shared_lake, drivers, metastore, step):
+BRIEFLY = {"delta": "while holding the lock", "iceberg": "after the commit"}[FORMAT]
+MORE = {"before the table is made", "after the commit", "before the log"} - {BRIEFLY}
+AT = [BRIEFLY, *(pytest.param(step, marks=pytest.mark.slow) for step in sorted(MORE))]
+
+
+@pytest.mark.parametrize("step", AT)
+def test_a_catalog_may_be_restarted_in_mid_import(shared_lake, drivers, catalog, step):
     _, driver, _ = drivers
-    away, back = metastore
+    away, back = catalog
     before, event = names(driver), job(shared_lake, f"restarted {step}")
     driver.send(job=event, meta=META, stop_at=step)
     driver.wait_until_it_stands_still()
@@ -120,15 +169,18 @@ def test_a_metastore_may_be_restarted_in_mid_import(shared_lake, drivers, metast
     assert log == ["imported"]
 
 
+CATALOG_IS_GONE = {"delta": "Spark failed:", "iceberg": "The catalog does not answer."}
+
+
 @pytest.mark.slow
-def test_a_metastore_that_is_gone_is_one_message(shared_lake, drivers, metastore):
+def test_a_catalog_that_is_gone_is_one_message(shared_lake, drivers, catalog):
     _, driver, _ = drivers
-    away, back = metastore
+    away, back = catalog
     before, event = names(driver), job(shared_lake, "gone")
     away()
     said = driver.ask(job=event, meta=META)["error"]
     assert said.startswith(f"CTS job {event['id']} ({IMAGE}) was not imported")
-    assert "No table was changed. Spark failed:" in said
+    assert f"No table was changed. {CATALOG_IS_GONE[FORMAT]}" in said
     assert "Connection refused" in said or "MetaException" in said or "TTransportException" in said
     assert "\tat " not in said
     back()
