@@ -194,7 +194,8 @@ def _check_unless_applied(tables: TableFormat, target: Target, options: Options,
     except Exception as error:
         if not applied():
             raise
-        _log.warning("%s has recorded CTS job %s, so this is no failure: %s", target.name, target.job.id, reason(error))
+        said = error.what if isinstance(error, ImportFailed) else reason(error)  # without values of cells
+        _log.warning("%s has recorded CTS job %s, so this is no failure: %s", target.name, target.job.id, said)
         return None
 
 # %% ../../nbs/core/13_importing.ipynb #83bbd1c1
