@@ -10,7 +10,7 @@ RUN apt-get update \
 
 # the user who owns the project on the host, so that what is written into it is his
 ARG UID=1000
-RUN useradd --create-home --non-unique --uid "$UID" cdm && install --directory --owner=cdm /project /venv
+RUN useradd --create-home --non-unique --uid "$UID" cdm && install --directory --owner=cdm /project /venv /conf
 USER $UID
 WORKDIR /project
 ENV UV_PROJECT_ENVIRONMENT=/venv UV_PYTHON_DOWNLOADS=never UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1 PATH=/venv/bin:$PATH
@@ -18,9 +18,9 @@ ENV UV_PROJECT_ENVIRONMENT=/venv UV_PYTHON_DOWNLOADS=never UV_COMPILE_BYTECODE=1
 COPY --chown=cdm pyproject.toml uv.lock ./
 RUN uv sync --frozen --no-install-project
 
-# the jars of Delta, S3A and the Hive Metastore: an importer that changes does not fetch them again
+# the jars of Delta, Iceberg, S3A and the Hive Metastore: an importer that changes does not fetch them again
 COPY --chown=cdm cdmeventimporters/dev cdmeventimporters/dev
-RUN python -c "from cdmeventimporters.dev.lake import jars, metastore; jars.jars(); metastore.hive()"
+RUN python -c "from cdmeventimporters.dev.lake import jars, metastore; jars.jars(); jars.iceberg_jars(); metastore.hive()"
 
 COPY --chown=cdm README.md LICENSE ./
 COPY --chown=cdm cdmeventimporters cdmeventimporters

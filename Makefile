@@ -19,7 +19,7 @@ SEVERAL := $(addprefix tests/test_,drivers.py kill.py outages.py faults.py)
 # what has no other catalog, command line or cluster in it
 ON_ICEBERG := $(addprefix tests/test_,events.py good_input.py order.py security.py importers.py iceberg.py)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cdm-event-importers
-CREDENTIALS := CDM_S3_ROOT_USER CDM_S3_ROOT_PASSWORD CDM_S3_USER CDM_S3_PASSWORD CDM_DATABASE_PASSWORD CDM_SPARK_SECRET CDM_LAB_TOKEN
+CREDENTIALS := CDM_S3_ROOT_USER CDM_S3_ROOT_PASSWORD CDM_S3_USER CDM_S3_PASSWORD CDM_DATABASE_PASSWORD CDM_SPARK_SECRET CDM_LAB_TOKEN CDM_POLARIS_PASSWORD
 MINIO_VERSION := v0.0.0-20250907161309-07c3a429bfed
 
 help: ## this list
@@ -87,9 +87,9 @@ test-spark%: .venv-spark%/.made .venv-faults/.made
 	@.venv-spark$*/bin/python -m cdmeventimporters.dev.lake.java
 	$(TEST) .venv-spark$*/bin/python -m pytest tests $(PYTEST_ARGS)
 
-bench: env ## what an import costs, beside the limit and the alternatives; BENCH=--full for all cases
+bench: env ## what an import costs, beside the limit and the alternatives; FORMAT=iceberg on Iceberg; BENCH=--full for all cases
 	$(SYNC) --group bench --quiet
-	@$(PY) -m bench $(BENCH)
+	@$(OF_FORMAT) $(PY) -m bench $(BENCH)
 
 lake: env ## a warm lake for notebooks, until Ctrl-C; FORMAT=iceberg for Iceberg tables
 	@$(OF_FORMAT) $(PY) -m cdmeventimporters.dev.lake.warm

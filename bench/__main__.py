@@ -1,6 +1,7 @@
 """Measure, print, and note down."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,8 @@ def main(
     if cold:
         print(cases.import_hits() if cold == "hits" else cases.cold_import(cold))
         return
-    bench = Bench(rounds=9 if full else 4, console=Console(stderr=True))
+    console, format = Console(stderr=True), os.environ.get("CDM_FORMAT") or "delta"
+    bench = Bench(9 if full else 4, console, format)
     for case in FULL if full or only else QUICK:
         if only in ("", case.__name__):
             bench.console.rule(case.__doc__.split(":")[0])

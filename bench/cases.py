@@ -10,12 +10,11 @@ from cdmeventimporters.core.importing import import_tables
 from cdmeventimporters.core.spec import Column, Table
 from cdmeventimporters.dev.lake.lake import Lake
 
-from .contenders import CONTENDERS, IMAGE, Work, importer
+from .contenders import CONTENDERS, DELTA_RS, IMAGE, SPARK, Work, importer
 from .measuring import LIMIT, Bench
 
 HEADER = "\t".join(c.name for c in quality_report.tool_columns)
 CELLS = "97.31\t1.84\tNeural Network (Specific Model)\t11\t0.894\t48210\t318.27\t3402118\t0.57\t3042\t131\t214906\tNone"
-SPARK = [name for name in CONTENDERS if name != "delta-rs"]
 SIZES = (10_000, 5_000_000)
 _made = iter(range(10**9))
 
@@ -43,24 +42,24 @@ def hundred_rows(bench: Bench):
         spark = lake.get_spark()
         for n in range(-5, bench.rounds):
             measure = bench.measure if n >= 0 else bench.warm_up
-            for name in _rotated([*CONTENDERS], n):
+            for name in _rotated([*(CONTENDERS if lake.format == "delta" else SPARK)], n):
                 work = Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(100)}), _table("hundred", name))
-                measure("100 new rows", name, CONTENDERS[name], work, spark=spark if name != "delta-rs" else None)
+                measure("100 new rows", name, CONTENDERS[name], work, spark=spark if name != DELTA_RS else None)
                 if "importer" in name:
                     measure("redelivery", name, CONTENDERS[name], work, spark=spark)
         bench.samples["redelivery"][LIMIT] = bench.samples["100 new rows"][LIMIT]
 
 
 def updates(bench: Bench):
-    """100 rows, half of them updates of random keys, into a table of 10,000 rows; beside the plain importer, and a table of 7 rows."""
+    """100 rows, half of them updates of random keys, into a table of 10,000 rows; and 7 rows into a table that has them."""
     with Lake() as lake:
         spark, size = lake.get_spark(), 10_000
-        for name in ("importer", "plain importer"):
+        for name in SPARK:
             _fill(lake, _table("updates", name), size, CONTENDERS[name])
         for n in range(-3, bench.rounds):
             measure = bench.measure if n >= 0 else bench.warm_up
             names, few = _half_updates(size), [f"bin.{i}" for i in range(7)]
-            for name in _rotated(["importer", "plain importer"], n):
+            for name in _rotated([*SPARK], n):
                 work = Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(names)}), _table("updates", name))
                 measure("100 rows, half updates, into 10,000", name, CONTENDERS[name], work, spark=spark)
                 work = Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(few)}), _table("again", name))
@@ -74,7 +73,7 @@ def thousand_files(bench: Bench):
         for n in range(-1, max(3, bench.rounds // 2)):
             measure = bench.measure if n >= 0 else bench.warm_up
             files = [lake.put(f"many/{n}/{i}/quality_report.tsv", report(10)) for i in range(1000)]
-            for name in _rotated(SPARK, n):
+            for name in _rotated([*SPARK], n):
                 work = Work(lake, lake.job(IMAGE, files), _table("thousand", name))
                 measure("1,000 files of 10 rows", name, CONTENDERS[name], work, spark=spark)
 
@@ -84,7 +83,7 @@ def events_as_csep_runs_them(bench: Bench):
     with Lake() as lake:
         for n in range(-3, bench.rounds):
             measure = bench.measure if n >= 0 else bench.warm_up
-            for name in _rotated(SPARK, n):
+            for name in _rotated([*SPARK], n):
                 lake.stop_session()
                 lake.get_spark()
                 work = Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(100)}), _table("event", name))
@@ -109,17 +108,18 @@ def many_jobs(bench: Bench):
 def large_table(bench: Bench):
     """100 rows into tables of 10,000 and of 5,000,000 rows: all new in a narrow range, or half of them random updates."""
     with Lake() as lake:
-        spark, optimize = lake.get_spark(), "spark.databricks.delta.optimizeWrite.enabled"
+        spark, optimize = lake.get_spark(), "spark.databricks.delta.optimizeWrite.enabled"  # nothing on Iceberg
         spark.conf.set(optimize, "false")  # it fills tables slowly
         for size in SIZES:
             _fill(lake, _of(size), size)
         spark.conf.set(optimize, "true")  # as CSEP has it
         _into_each(bench, lake, "new in a narrow range", lambda size: 100)
         _into_each(bench, lake, "half random updates", _half_updates)
-        for size in SIZES:
-            table = lake.prefix + _of(size)
-            lake.get_spark().sql(f"ALTER TABLE {table} SET TBLPROPERTIES (delta.enableDeletionVectors = true)")
-        _into_each(bench, lake, "half random updates, deletion vectors", _half_updates)
+        if lake.format == "delta":
+            for size in SIZES:
+                table = lake.prefix + _of(size)
+                lake.get_spark().sql(f"ALTER TABLE {table} SET TBLPROPERTIES (delta.enableDeletionVectors = true)")
+            _into_each(bench, lake, "half random updates, deletion vectors", _half_updates)
 
 
 def _of(size: int) -> str:

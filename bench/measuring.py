@@ -29,6 +29,7 @@ class Bench:
 
     rounds: int
     console: Console
+    format: str = "delta"  # of the lakes' tables
     samples: dict[str, dict[str, list[Sample]]] = field(default_factory=dict)  # {case: {contender: samples}}
 
     def measure(
@@ -37,7 +38,11 @@ class Bench:
         """Add a sample of `work(*given)`, which gives its seconds, and of what Spark did for it."""
         before = counters(spark) if spark else ()
         seconds = work(*given)
-        counts = [new - old for new, old in zip(counters(spark), before, strict=True)] if spark else []
+        counts: list[int | None] = (
+            [new - old for new, old in zip(counters(spark), before, strict=True)] if spark else []
+        )
+        if counts and self.format == "iceberg":
+            counts[2] = None  # Iceberg has an S3 client of its own, which S3A does not count
         self.samples.setdefault(case, {}).setdefault(contender, []).append(Sample(seconds, *counts))
         self.console.print(f"{case} · {contender} · {seconds:.2f} s")
 
@@ -47,7 +52,11 @@ class Bench:
 
     def results(self) -> dict:
         """Medians, spread, and the ratio to the bare append of the same case, if there is one."""
-        return {case: {name: self._summary(case, name) for name in found} for case, found in self.samples.items()}
+        suffix = ", Iceberg" if self.format == "iceberg" else ""
+        return {
+            f"{case}{suffix}": {name: self._summary(case, name) for name in found}
+            for case, found in self.samples.items()
+        }
 
     def _summary(self, case: str, name: str) -> dict:
         samples, limit = self.samples[case][name], self.samples[case].get(LIMIT)

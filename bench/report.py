@@ -1,5 +1,6 @@
 """The results as a plot and as a table in README.md."""
 
+import math
 import os
 import platform
 import re
@@ -8,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+
+from cdmeventimporters.dev.lake.jars import ICEBERG_PACKAGES
 
 from .measuring import LIMIT
 
@@ -23,6 +26,7 @@ def write_report(results: dict, folder: Path) -> None:
 def _where() -> str:
     """When and on what the results were measured."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("pyspark", "delta-spark", "deltalake"))
+    versions += f", Iceberg {ICEBERG_PACKAGES[version('pyspark')][0].rsplit(':', 1)[1]}"
     memory = re.search(r"MemTotal: +(\d+)", Path("/proc/meminfo").read_text())
     size = f"{int(memory[1]) / 2**20:.0f} GiB" if memory else "?"
     cores = len(os.sched_getaffinity(0))
@@ -49,8 +53,11 @@ def _plot(results: dict, file: Path) -> None:
     compared = {case: found for case, found in results.items() if LIMIT in found}
     if not compared:
         return
-    figure, axes = plt.subplots(1, len(compared), figsize=(4 * len(compared), 3), layout="constrained", squeeze=False)
-    for axis, (case, found) in zip(axes[0], compared.items(), strict=True):
+    columns, rows = min(4, len(compared)), math.ceil(len(compared) / 4)
+    figure, axes = plt.subplots(rows, columns, figsize=(4 * columns, 3 * rows), layout="constrained", squeeze=False)
+    for axis in axes.flat[len(compared) :]:
+        axis.remove()
+    for axis, (case, found) in zip(axes.flat, compared.items(), strict=False):
         medians = [r["median_s"] for r in found.values()]
         spread = [
             [r["median_s"] - r["min_s"] for r in found.values()],

@@ -215,7 +215,7 @@ BEFORE_A_SESSION = {
     ),
     "a number": (
         dict(meta={"table": None, "tables": 5}),
-        "importer_meta names 5; the importer writes checkm2.",
+        "importer_meta has tables: 5; expected a mapping.",
     ),
     "the log": (
         dict(meta={"table": "a.Import_Log"}),
@@ -272,7 +272,7 @@ def test_a_small_file_that_is_not_what_the_job_wrote(desk):
     deliver = lambda job: desk.lake.deliver(job, meta={"table": f"{desk.namespace}.checkm2"}).error  # noqa: E731
     assert str(deliver(job)).split("No table was changed. ")[1] == (
         "1 of 1 output files differs from what the job wrote:\n"
-        f"  {path}: its crc64nvme is {crc64nvme(text.encode())}, that of the job's file {written}\n"
+        f"  {path}: crc64nvme {crc64nvme(text.encode())}, expected {written}\n"
         "Restore a damaged file. If somebody edited it on purpose, replay the job without this file's crc64nvme."
     )
     assert not desk.exists()

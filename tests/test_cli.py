@@ -305,7 +305,7 @@ def test_list_and_describe_show_tables(project):
     shown = run(project, "describe", "checkm2").stdout
     [line] = [line for line in shown.splitlines() if " GC_Content " in line]
     assert re.split(" {2,}", line.strip()) == [
-        "GC_Content", "float", "fraction", "0 to 1", "Share of G and C among the bases"
+        "GC_Content", "float", "fraction", "0 to 1", "GC content: fraction of G and C bases"
     ]  # fmt: skip
     refused = run(project, "describe", "ribo")
     assert (refused.returncode, refused.stderr.split(";")[0]) == (1, "No importer is called ribo")

@@ -1,14 +1,18 @@
-"""An operator's commands on the Spark that a `spark-defaults.conf` describes, over a metastore that others share: what one process imports, the next one finds."""
+"""An operator's commands on the Spark that a `spark-defaults.conf` describes: over a metastore that others share, so that what one process imports, the next one finds; and on an Iceberg catalog."""
 
 import json
 import os
+import re
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
 from conftest import IMAGE, NEW, cdm_importers, report
 
-from cdmeventimporters.dev.lake.jars import jars
-from cdmeventimporters.dev.lake.lake import csep_settings, desk_settings
+from cdmeventimporters.dev.lake.jars import iceberg_jars, jars
+from cdmeventimporters.dev.lake.lake import Lake, csep_settings, desk_settings
+from cdmeventimporters.dev.lake.rest_catalog import iceberg_settings
 from cdmeventimporters.dev.operate.named_spark import NAMES
 
 pytestmark = pytest.mark.once
@@ -45,3 +49,73 @@ def test_replay_and_log_work_on_the_spark_of_a_spark_defaults_conf(shared_lake, 
     status, out, err = said(conf_dir, "log", "--namespace", "u_operator__autoimport")
     assert status == 0, out + err
     assert out.index("Failed, and not imported since") < out.index(bad["id"]) < out.index(good["id"])
+
+
+# the platform with Iceberg
+
+SCRIPT = """
+import json, sys
+from typer.testing import CliRunner
+from cdmeventimporters.dev.cli import app
+for command in json.loads(sys.argv[1]):
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, command)
+    print(json.dumps([done.exit_code, done.output]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def iceberg(tmp_path_factory):
+    """An Iceberg lake without a Spark in this process, and the environment of a command on it."""
+    with Lake(format="iceberg") as lake:
+        settings = iceberg_settings(lake.rest_catalog, lake.s3, lake.user) | desk_settings(lake.folder)
+        settings |= {"spark.driver.extraClassPath": f"{jars()}/*{os.pathsep}{iceberg_jars()}/*"}
+        folder = tmp_path_factory.mktemp("iceberg")
+        (folder / "spark-defaults.conf").write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
+        yield lake, {**os.environ, "SPARK_CONF_DIR": str(folder), "CDM_LAKE": "", "SPARK_DIST_CLASSPATH": ""}
+
+
+def document(info, user) -> dict:
+    """A job as the CTS documents it."""
+    image = {"name": info["image"], "digest": info["image_digest"]}
+    times = [{"state": "complete", "time": str(info["completion_time"])}]
+    known = {"id": info["id"], "outputs": info["outputs"], "state": "complete"}
+    return known | {"user": user, "image": image, "transition_times": times}
+
+
+def test_an_operator_works_on_iceberg_tables_without_locks(iceberg, tmp_path):
+    lake, env = iceberg
+    good, other, bad = (lake.job(IMAGE, {"quality_report.tsv": x}) for x in (NEW, NEW, report(Completeness="150")))
+    for name, documents in {
+        "jobs": [document(good, lake.user), bad],
+        "good": [document(good, lake.user)],
+        "other": [document(other, "kim")],
+    }.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(documents, default=str))
+    commands = [
+        ["replay", tmp_path / "jobs.json"],
+        ["replay", tmp_path / "other.json"],
+        ["log", "--failed"],
+        ["sql", f"DELETE FROM autoimport.checkm2 WHERE cts_job_id = '{good['id']}'"],
+        ["sql", "CALL my.system.expire_snapshots(table => 'autoimport.checkm2', retain_last => 1)"],
+        ["replay", tmp_path / "good.json"],
+        ["replay", "--again", tmp_path / "good.json"],
+        ["sql", "--lock", "autoimport.checkm2", "SELECT count(*) AS n FROM autoimport.checkm2"],
+        ["sql", "DELETE FROM autoimport.checkm2 WHERE Nmae = 1"],
+    ]
+    ran = subprocess.run([sys.executable, "-c", SCRIPT, json.dumps(commands, default=str)], env=env, capture_output=True, text=True)  # fmt: skip
+    done = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert [status for status, _ in done] == [1, 1, 0, 0, 0, 0, 0, 0, 1], ran.stdout + ran.stderr
+    said = [text for _, text in done]
+    assert "4 read, 4 new" in said[0]
+    refused = " ".join(said[1].split())
+    assert "The job is of the user kim, and this Spark's catalog is user_desk." in refused
+    assert "Set spark.sql.catalog.my.warehouse to user_kim, then replay the job." in refused
+    assert bad["id"] in said[2]
+    assert good["id"] not in said[2]
+    assert all(
+        "No lock was taken: the catalog of Iceberg tables detects conflicts." in x for x in said[3:5] + said[7:8]
+    )
+    assert "applied" in said[5]
+    assert "4 read, 4 new" in said[6]
+    assert re.search(r"n\s+─+\s+4\s", said[7])
+    assert said[8].startswith("The statement failed. AnalysisException: [UNRESOLVED_COLUMN")

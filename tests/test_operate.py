@@ -183,6 +183,10 @@ def test_what_run_says_of_mistakes(tmp_path):
         1,
         f"No importer is called checkm3; there are {', '.join(TOOLS)}.\n",
     )
+    assert said("run", "--format", "icebreg", "checkm2", SAMPLES / "1.0.2/quality_report.tsv") == (
+        1,
+        "The format is icebreg; expected delta or iceberg.\n",
+    )
     code, text = said("run", "checkm2", tmp_path / "nothing.tsv")
     assert (code, "does not exist" in text) == (2, True)
 

@@ -19,13 +19,13 @@ from cdmeventimporters.dev.lake.jars import PACKAGES
 from cdmeventimporters.dev.lake.lake import Lake
 from cdmeventimporters.dev.lake.metastore import postgres_command
 from cdmeventimporters.dev.lake.s3 import S3
-from cdmeventimporters.dev.lake.stack import SERVICES, WAREHOUSE, make_user
+from cdmeventimporters.dev.lake.stack import SERVICES, WAREHOUSE, catalog_settings, make_user
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 OURS = [name for name, service in COMPOSE.items() if service["image"].startswith("cdm-event-importers:")]
-ENDS = {"s3-user"}  # does its work, and ends
+ENDS = {"s3-user", "polaris-user"}  # do their work, and end
 
 
 def test_images_are_pinned():
@@ -50,9 +50,9 @@ def test_ports_are_published_on_the_loopback_only():
 
 def test_no_service_has_a_credential_that_is_written_down_and_all_are_made_at_random():
     values = {name: v for service in COMPOSE.values() for name, v in service["environment"].items()}
-    secret = {n: v for n, v in values.items() if re.search(r"PASSWORD|SECRET|TOKEN|KEY|ROOT_USER", n)}
+    secret = {n: v for n, v in values.items() if re.search(r"PASSWORD|SECRET|TOKEN|KEY|ROOT_USER|CREDENTIAL", n)}
     assert secret
-    assert [n for n, v in secret.items() if not re.fullmatch(r"\$\{\w+:\?run make \.env\}", v)] == []
+    assert [n for n, v in secret.items() if not re.fullmatch(r"(POLARIS,root,)?\$\{\w+:\?run make \.env\}", v)] == []
 
 
 def test_the_credentials_are_random_and_for_the_owners_eyes_only(tmp_path):
@@ -81,6 +81,40 @@ def test_what_the_services_run_exists():
     commands = [COMPOSE[name]["command"] for name in OURS]
     run = {command[3] for command in commands if command[:3] == ["python", "-m", "cdmeventimporters.dev.lake.stack"]}
     assert run == set(SERVICES)
+
+
+def test_polaris_and_what_needs_it_are_a_profile_that_nothing_else_waits_for():
+    profiles = {name: service["profiles"] for name, service in COMPOSE.items() if "profiles" in service}
+    assert profiles == {name: ["iceberg"] for name in ("polaris", "polaris-user", "operator")}
+    always = [service for name, service in COMPOSE.items() if name not in profiles]
+    assert not any(set(service.get("depends_on", {})) & set(profiles) for service in always)
+
+
+def test_the_operator_reads_the_settings_that_the_catalogs_service_writes():
+    writer, reader = (COMPOSE[name] for name in ("polaris-user", "operator"))
+    assert writer["environment"]["SPARK_CONF_DIR"] == reader["environment"]["SPARK_CONF_DIR"] == "/conf"
+    assert "conf:/conf" in writer["volumes"]
+    assert "conf:/conf" in reader["volumes"]
+    assert re.search(r"install --directory --owner=cdm .*/conf\b", DOCKERFILE)
+    assert reader["depends_on"]["polaris-user"] == {"condition": "service_completed_successfully"}
+
+
+def test_spark_has_the_settings_of_csep_for_the_catalog_on_polaris(monkeypatch):
+    monkeypatch.setenv("CDM_SPARK_MASTER", "spark://master:7077")
+    monkeypatch.setenv("CDM_SPARK_SECRET", "of spark")
+    s3 = S3("environment", "http://s3:9000", "key", "secret")
+    settings = catalog_settings(COMPOSE["polaris-user"]["environment"]["CDM_POLARIS_URI"], "csep:secret", s3, "desk")
+    assert settings["spark.sql.defaultCatalog"] == "my"
+    assert {name: settings[f"spark.sql.catalog.my.{name}"] for name in ("type", "uri", "warehouse", "credential", "scope")} == {
+        "type": "rest",
+        "uri": "http://polaris:8181/api/catalog",
+        "warehouse": "user_desk",
+        "credential": "csep:secret",
+        "scope": "PRINCIPAL_ROLE:ALL",
+    }  # fmt: skip
+    assert settings["spark.master"] == "spark://master:7077"
+    assert "iceberg" in settings["spark.executor.extraClassPath"]
+    assert all("\n" not in value for value in settings.values())
 
 
 def test_the_image_is_of_this_version_and_is_built_once():

@@ -165,7 +165,7 @@ class Queue:
         table: str,  # full name
     ):
         self.spark, self.table = spark, table
-        self.ticket = f"{_TICKET}{time.time():.3f}.{uuid.uuid4().hex[:8]}"
+        self.ticket = f"{_TICKET}{time.time_ns():020}.{uuid.uuid4().hex[:8]}"  # in the order of time
         self.joined = False
 
     def tickets(self) -> list[str]:

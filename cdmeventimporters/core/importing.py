@@ -37,6 +37,9 @@ from cdmeventimporters.core.spec import (
 )
 from .tables import Range, TableFormat, Transaction
 
+# %% ../../nbs/core/13_importing.ipynb #8f1c60d3
+_log = logging.getLogger(__name__)
+
 # %% ../../nbs/core/13_importing.ipynb #7c19e0b5
 class Outcome(Enum):
     "What became of a table in an attempt."
@@ -175,9 +178,6 @@ def check_rows(
     _log.info("%s: read %d rows, %d of them bad", target.name, counted.rows, counted.bad)
     return Checked(target, counted, rows, rejected, files.in_driver)
 
-# %% ../../nbs/core/13_importing.ipynb #3186e548
-_log = logging.getLogger(__name__)
-
 # %% ../../nbs/core/13_importing.ipynb #78f22724
 def _check_unless_applied(tables: TableFormat, target: Target, options: Options, driver_bytes: int) -> Checked | None:
     "Return the checked rows of a target, or None if the table has recorded the job; raise `ImportFailed` if they cannot be written."
@@ -194,7 +194,8 @@ def _check_unless_applied(tables: TableFormat, target: Target, options: Options,
     except Exception as error:
         if not applied():
             raise
-        _log.warning("%s has recorded CTS job %s, so this is no failure: %s", target.name, target.job.id, reason(error))
+        said = error.what if isinstance(error, ImportFailed) else reason(error)  # without values of cells
+        _log.warning("%s has recorded CTS job %s, so this is no failure: %s", target.name, target.job.id, said)
         return None
 
 # %% ../../nbs/core/13_importing.ipynb #83bbd1c1
@@ -245,7 +246,9 @@ class Attempt:
     "An attempt to import a job, and how far it got."
 
     job_info: Mapping
-    started: datetime
+    metadata: Mapping
+    driver_bytes: int = DRIVER_BYTES
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
     targets: list[Target] = field(default_factory=list)
     options: Options = field(default_factory=Options)
     tables: TableFormat | None = None  # those of the session, once there is one
@@ -259,10 +262,17 @@ class Attempt:
             return f"{unknown} {held} holds them." if held else unknown
         return f"{held} holds its rows; a redelivery completes the others." if held else "No table was changed."
 
-    def entries(self) -> list[Entry]:
-        "Return what became of each table, with the status `imported`, `applied` or `checked`."
-        words = {Outcome.IMPORTED: "imported", Outcome.CHECKED: "checked"}
-        return [t.entry(self.started, words.get(t.outcome, "applied")) for t in self.targets]
+# %% ../../nbs/core/13_importing.ipynb #2e60b9a7
+def _lacks_log(attempt: Attempt) -> bool:
+    "Return whether tables hold the job, and the log may not say so."
+    recorded_here = any(t.outcome in (Outcome.IMPORTED, Outcome.APPLIED) for t in attempt.targets)
+    return recorded_here and not attempt.options.dry_run
+
+# %% ../../nbs/core/13_importing.ipynb #5c8e0d71
+def _result(attempt: Attempt) -> list[Entry]:
+    "Return what became of each table, with the status `imported`, `applied` or `checked`."
+    words = {Outcome.IMPORTED: "imported", Outcome.CHECKED: "checked"}
+    return [t.entry(attempt.started, words.get(t.outcome, "applied")) for t in attempt.targets]
 
 # %% ../../nbs/core/13_importing.ipynb #eb0f480f
 def _explained(attempt: Attempt, error: Exception) -> ImportFailed:
@@ -311,12 +321,12 @@ def _record_import(tables: TableFormat, attempt: Attempt) -> None:
         ) from None
 
 # %% ../../nbs/core/13_importing.ipynb #3c2cb4dd
-def _import_targets(tables: TableFormat, attempt: Attempt, held: ExitStack, driver_bytes: int) -> None:
+def _import_targets(tables: TableFormat, attempt: Attempt, held: ExitStack) -> None:
     "Check all tables of the job, then write them."
     options, step = attempt.options, f"{attempt.targets[0].table.name}, CTS job {attempt.targets[0].job.id}"
     types = {t.name: tables.check(t.name, t.table.all_columns) for t in attempt.targets}
     with described(tables.spark, f"{step}: check"), tables.prefetch([name for name, known in types.items() if known]):
-        checked = [_check_unless_applied(tables, t, options, driver_bytes) for t in attempt.targets]
+        checked = [_check_unless_applied(tables, t, options, attempt.driver_bytes) for t in attempt.targets]
     if not options.dry_run:
         held.enter_context(_exclusive(tables, attempt.targets, checked))
     for target, rows in zip(attempt.targets, checked, strict=True):
@@ -341,14 +351,12 @@ def _exclusive(
     return tables.exclusive(names, f"job {targets[0].job.id}")
 
 # %% ../../nbs/core/13_importing.ipynb #38933e96
-def _import(attempt: Attempt, held: ExitStack, get_spark: Callable[..., SparkSession], metadata: Mapping, tables: tuple[Table, ...], driver_bytes: int) -> None:  # fmt: skip
+def _import(attempt: Attempt, held: ExitStack, get_spark: Callable[..., SparkSession], tables: Iterable[Table]) -> None:
     "Put the rows of the job into its tables, unless it is settled."
-    attempt.targets = targets_of(read_job(attempt.job_info), metadata, tables)
-    attempt.options = read_options(metadata)
-    job = attempt.targets[0].job
-    _log.info(
-        "CTS job %s: selected %s", job.id, ", ".join(f"{len(t.paths)} files for {t.name}" for t in attempt.targets)
-    )
+    attempt.targets = targets_of(read_job(attempt.job_info), attempt.metadata, tables)
+    attempt.options = read_options(attempt.metadata)
+    for target in attempt.targets:
+        _log.info("CTS job %s: selected %d files for %s", target.job.id, len(target.paths), target.name)
     spark = get_spark()
     attempt.tables = session_tables = table_format(spark)
     held.enter_context(import_session(spark, session_tables.settings))
@@ -356,7 +364,7 @@ def _import(attempt: Attempt, held: ExitStack, get_spark: Callable[..., SparkSes
         for target in attempt.targets:
             target.outcome = Outcome.SETTLED
     else:
-        _import_targets(session_tables, attempt, held, driver_bytes)
+        _import_targets(session_tables, attempt, held)
 
 # %% ../../nbs/core/13_importing.ipynb #94f18761
 def import_tables(
@@ -365,21 +373,15 @@ def import_tables(
     metadata: Mapping | None,  # `importer_meta` of the YAML file
     *tables: Table,  # those that the importer declares
     driver_bytes: int = DRIVER_BYTES,  # the driver holds the lines of smaller files; of 0, none
-) -> list[
-    Entry
-]:  # one for each table, with the status `imported`, `applied` (nothing was left to do) or `checked` (a dry run)
+) -> list[Entry]:  # one for each table: `imported`, `applied` (nothing was left to do), or `checked` (a dry run)
     "Import the output files of one job; raise `ImportFailed` if that is not possible."
-    attempt = Attempt(job_info, datetime.now(UTC))
+    attempt = Attempt(job_info, metadata or {}, driver_bytes)
     with ExitStack() as held:
         try:
-            _import(attempt, held, get_spark, metadata or {}, tables, driver_bytes)
+            _import(attempt, held, get_spark, tables)
         except Exception as error:
             failed = _record_failure(attempt, _explained(attempt, error))
             raise failed from (None if isinstance(error, ImportFailed) or is_from_spark(error) else error)
-        if (
-            attempt.tables
-            and any(t.outcome in (Outcome.IMPORTED, Outcome.APPLIED) for t in attempt.targets)
-            and not attempt.options.dry_run
-        ):
+        if attempt.tables and _lacks_log(attempt):
             _record_import(attempt.tables, attempt)
-    return attempt.entries()
+    return _result(attempt)

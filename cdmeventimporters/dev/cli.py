@@ -20,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Importers that put the output of bioinformatics tools into Delta tables.",
+    help="Importers that put the output of bioinformatics tools into Delta or Iceberg tables.",
 )
 
 # %% ../../nbs/dev/03_cli.ipynb #ebc1f0e7
@@ -135,6 +135,7 @@ def run(
     keep: Annotated[
         Path | None, typer.Option(help="A folder in which the lake stays, for queries.", file_okay=False)
     ] = None,
+    format: Annotated[str | None, typer.Option(help="Format of the tables: delta (the default) or iceberg.")] = None,
 ) -> None:
     "Import local files into a lake made for them, and show the tables."
     with _as_message():
@@ -146,12 +147,12 @@ def run(
 
         find_importer(tool)
         console = Console()
-        with progress(console, 3) as step, own_lake(keep) as lake:
+        with progress(console, 3) as step, own_lake(keep, format) as lake:
             imported = run_files(lake, tool, files, step)
             for name, rows in imported.items():
                 show_rows(console, name, rows)
         if keep:
-            console.print(how_to_open(keep, tool), markup=False, highlight=False)
+            console.print(how_to_open(keep, tool, lake.format), markup=False, highlight=False)
 
 # %% ../../nbs/dev/03_cli.ipynb #ec99e88f
 @app.command()
@@ -194,21 +195,27 @@ def replay(
 # %% ../../nbs/dev/03_cli.ipynb #603a92c7
 @app.command()
 def sql(
-    statement: Annotated[str, typer.Argument(help="DELETE, RESTORE, OPTIMIZE, VACUUM …, with the table's full name.")],
-    lock: Annotated[str, typer.Option(help="The table, in full, e.g. u_kim__autoimport.checkm2.")],
+    statement: Annotated[str, typer.Argument(help="DELETE, RESTORE, OPTIMIZE, CALL …, with the table's full name.")],
+    lock: Annotated[
+        str | None,
+        typer.Option(help="The Delta table, in full, e.g. u_kim__autoimport.checkm2. Iceberg tables need no lock."),
+    ] = None,
 ) -> None:
-    "Run a statement under the lock that importers take for a table."
+    "Run a statement on a table that importers write to; under their lock, if it is a Delta table."
     with _as_message():
         from rich.console import Console
 
         from cdmeventimporters.dev.operate.named_spark import named_spark
-        from cdmeventimporters.dev.operate.sql import run_under_lock
+        from cdmeventimporters.dev.operate.sql import needs_lock, run_sql
         from cdmeventimporters.dev.terminal import rows_table
 
         console = Console()
         with console.status("running the statement …"):
-            rows = run_under_lock(named_spark(), lock, statement)
+            spark = named_spark()
+            rows = run_sql(spark, statement, lock)
         console.print(rows_table(rows, console.width) if rows else "Done; the statement returned nothing.")
+        if not needs_lock(spark):
+            console.print("No lock was taken: the catalog of Iceberg tables detects conflicts.")
 
 # %% ../../nbs/dev/03_cli.ipynb #46c44e49
 @app.command()

@@ -214,11 +214,7 @@ def _awkward(inferred: InferredTable) -> str:
     seen.append(
         f"{TO_DO}: what else the tool's documentation warns of, and whether a file is always called `{inferred.table.files}`."
     )
-    return (
-        f"What is awkward about {'it' if len(inferred.samples) == 1 else 'them'}:\n\n"
-        + "".join(f"- {sentence}\n" for sentence in seen)
-        + "\n"
-    )
+    return "These points need care:\n\n" + "".join(f"- {sentence}\n" for sentence in seen) + "\n"
 
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #dd8ac175
 def _identity(inferred: InferredTable) -> str:
@@ -367,7 +363,7 @@ def _last_cells(inferred: InferredTable, tool: str, image: str):
     yield "code", _assert_code(inferred)
     yield (
         "markdown",
-        "The lake has called `run_import` as CSEP does. A second call for the same job finds it in the table, and reads nothing:",
+        "The lake has called `run_import` as CSEP does. A second call for the same job finds it in the table and reads nothing:",
     )
     yield (
         "code",

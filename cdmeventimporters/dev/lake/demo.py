@@ -126,7 +126,7 @@ _WHY = """\
 Scientists run tools as jobs, and a finished job leaves its output files in S3,
 where nobody can query them. Importers put them into tables: every row checked,
 every job once, however often and in whatever order its events arrive. This demo
-imports reports of CheckM2, on real Spark, Delta and S3.
+imports reports of CheckM2, on real Spark and S3.
 """
 
 # %% ../../../nbs/dev/lake/06_demo.ipynb #66d6aeb0
@@ -156,6 +156,12 @@ def _main() -> None:
     console.print(f"The lake is gone. That took {time.monotonic() - start:.0f} s.\n", highlight=False)
     console.print(_NEXT, highlight=False, markup=False)
 
+# %% ../../../nbs/dev/lake/06_demo.ipynb #f92e83db
+def _place(lake: Lake) -> str:
+    "Return a line that says what the lake's tables are, and where."
+    catalog = f"the REST catalog {lake.rest_catalog.warehouse}" if lake.rest_catalog else "a Hive catalog"
+    return f"its tables: {lake.format.title()}, in {catalog}, namespace {lake.prefix}autoimport"
+
 # %% ../../../nbs/dev/lake/06_demo.ipynb #0cbce820
 def _started(console: Console) -> Lake:
     "Return a lake that is up."
@@ -163,6 +169,7 @@ def _started(console: Console) -> Lake:
         lake = Lake()
         lake.get_spark()
     console.print(f"the lake is up: Spark {pyspark.__version__}, S3 from {lake.s3.name}", highlight=False)
+    console.print(_place(lake), highlight=False)
     return lake
 
 # %% ../../../nbs/dev/lake/06_demo.ipynb #9d99e9b3

@@ -330,12 +330,14 @@ class Lake(ClassicLake):
     ):
         if is_remote():
             raise UsageError("This process is attached to a warm lake: a Lake of its own needs another process.")
+        format = format or os.environ.get("CDM_FORMAT") or "delta"
+        if format not in ("delta", "iceberg"):
+            raise UsageError(f"The format is {format}; expected delta or iceberg.")
         self.kept = bool(folder)
         folder = Path(folder or tempfile.mkdtemp(prefix="cdm-lake-")).absolute()
         (folder / "tmp").mkdir(parents=True, exist_ok=True)
         self._lock = hold(folder)
         bucket = "lake-" + hashlib.sha1(str(folder).encode()).hexdigest()[:8]
-        format = format or os.environ.get("CDM_FORMAT") or "delta"
         super().__init__(self._start_s3(folder, s3), bucket, user, folder, settings, java_options, format=format)
         make_bucket(self.s3, bucket)
         self._start_catalog(metastore or bool(os.environ.get("CDM_METASTORE_URI")))
@@ -373,8 +375,6 @@ def _start_catalog(
 ) -> None:
     "Start the lake's catalog, unless it is Derby."
     try:
-        if self.format not in ("delta", "iceberg"):
-            raise UsageError(f"The format is {self.format}; expected delta or iceberg.")
         if self.format == "iceberg":
             location = f"s3://{self.bucket}/users-sql-warehouse/{self.user}/iceberg/"
             self.rest_catalog = start_rest_catalog(self.folder, self.s3, location, f"user_{self.user}")

@@ -27,6 +27,8 @@ def import_log(
         raise UsageError(
             f"There is no import log{f' in {namespace}' if namespace else ''}: nothing was imported there."
         )
+    for log in logs:
+        spark.catalog.refreshTable(log)  # other sessions write to it, too
     rows = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), map(spark.table, logs))
     attempts = Window.partitionBy("cts_job_id", "table").orderBy(F.desc("finished"), F.desc("started"))
     return rows.withColumn("last", F.row_number().over(attempts) == 1)

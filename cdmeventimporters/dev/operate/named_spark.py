@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pyspark.sql import SparkSession
 
 from ...core.errors import reason
+from ...core.platform import table_format
 from ..errors import NotReady, UsageError
 from ..lake.warm import attach, is_up, lake_home
 
@@ -43,6 +44,12 @@ def _check_port(
             f"SPARK_REMOTE names a Spark Connect server that does not answer, at {at.hostname}: {e}."
         ) from None
 
+# %% ../../../nbs/dev/operate/00_named_spark.ipynb #c038c415
+def _keeps_tables(spark: SparkSession) -> bool:
+    "Return whether tables of the session's current catalog outlast the session."
+    is_hive = spark.conf.get("spark.sql.catalogImplementation", "in-memory") == "hive"
+    return is_hive or table_format(spark).name == "Iceberg"
+
 # %% ../../../nbs/dev/operate/00_named_spark.ipynb #1bacc2b7
 def _cluster() -> SparkSession:
     "Return a session on the cluster; raise `NotReady` if it does not start, `UsageError` if its tables would be gone with it."
@@ -50,12 +57,13 @@ def _cluster() -> SparkSession:
         _check_port(remote)
     try:
         spark = SparkSession.builder.getOrCreate()
-        catalog = spark.conf.get("spark.sql.catalogImplementation", "in-memory")
+        is_lasting = _keeps_tables(spark)
     except Exception as e:
         raise NotReady(f"The Spark that the environment names does not start: {reason(e)}") from None
-    if catalog != "hive":
+    if not is_lasting:
         raise UsageError(
-            "This Spark keeps its catalog in memory: set spark.sql.catalogImplementation to hive in spark-defaults.conf."
+            "This Spark keeps its catalog in memory: in spark-defaults.conf, set spark.sql.catalogImplementation to hive, "
+            "or spark.sql.defaultCatalog to an Iceberg catalog."
         )
     return spark
 

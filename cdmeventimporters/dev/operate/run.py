@@ -72,23 +72,25 @@ def show_rows(
 @contextmanager
 def own_lake(
     folder: Path | None = None,  # in which it stays; removed afterwards, if none
+    format: str | None = None,  # `delta` or `iceberg`; what `CDM_FORMAT` says, or Delta, if none
 ):
     "Open a lake for local files, whatever Spark the environment names."
     for name in NAMES:
         os.environ.pop(name, None)
-    with Lake(folder) as lake:
+    with Lake(folder, format=format) as lake:
         yield lake
 
 # %% ../../../nbs/dev/operate/01_run.ipynb #2435963a
 def how_to_open(
     folder: Path,
     tool: str,  # e.g. `checkm2`
+    format: str = "delta",  # of the lake's tables
 ) -> str:
     "Return what to type in order to query a lake that was kept."
     table = tables_of(find_importer(tool))[0]
     return f"""The lake stays in {folder}. To query it, in Python:
 
     from cdmeventimporters.dev.lake.lake import Lake
-    with Lake("{folder}") as lake:
+    with Lake("{folder}", format="{format}") as lake:
         lake.table("{table}").show()
 """
