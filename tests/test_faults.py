@@ -8,12 +8,12 @@ import re
 from dataclasses import dataclass
 
 import pytest
-from conftest import IMAGE, NEW, Desk, report
+from conftest import IMAGE, NEW, Desk, delta_only, report
 from proxy import answer, fault, proxy_before
 
 from cdmeventimporters.dev.lake.lake import Lake
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, delta_only]  # the paths of commits, and the messages, are those of Delta
 
 GIVE_UP_SOON = {
     "attempts.maximum": "1",  # of the AWS client; S3A tries on
