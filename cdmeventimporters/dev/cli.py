@@ -147,7 +147,7 @@ def run(
 
         find_importer(tool)
         console = Console()
-        with progress(console, 3) as step, own_lake(keep, format) as lake:
+        with own_lake(keep, format) as lake, progress(console, 3) as step:
             imported = run_files(lake, tool, files, step)
             for name, rows in imported.items():
                 show_rows(console, name, rows)

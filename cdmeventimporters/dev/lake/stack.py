@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 
 import pyspark
 from botocore.exceptions import ClientError
+from fastcore.basics import patch
 from minio.credentials import StaticProvider
 from minio.minioadmin import MinioAdmin
 
@@ -134,35 +135,48 @@ class Polaris:
         with urlopen(f"{uri}/api/catalog/v1/oauth/tokens", form, timeout=30) as answer:
             self.token = json.load(answer)["access_token"]
 
-    def ask(
-        self,
-        method: str,
-        path: str,  # below the API
-        **body,  # of the request, as JSON
-    ) -> dict | None:
-        "Return the answer to a request, None if what it would make exists; raise `UsageError` if Polaris refuses it."
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
-        url = f"{self.uri}/api/management/v1/{path}"
-        try:
-            with urlopen(Request(url, json.dumps(body).encode(), headers, method=method), timeout=30) as answer:
-                return json.loads(answer.read() or b"{}")
-        except HTTPError as e:
-            if e.code == 409:
-                return None
-            raise UsageError(f"Polaris answered {e.code} to {method} {path}: {e.read().decode()[:300]}") from None
+# %% ../../../nbs/dev/lake/08_stack.ipynb #d425b4b7
+@patch
+def ask(
+    self: Polaris,
+    method: str,
+    path: str,  # below the API
+    **body,  # of the request, as JSON
+) -> dict | None:
+    "Return the answer to a request, None if what it would make exists; raise `UsageError` if Polaris refuses it."
+    headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+    url = f"{self.uri}/api/management/v1/{path}"
+    try:
+        with urlopen(Request(url, json.dumps(body).encode(), headers, method=method), timeout=30) as answer:
+            return json.loads(answer.read() or b"{}")
+    except HTTPError as e:
+        if e.code == 409:
+            return None
+        raise UsageError(f"Polaris answered {e.code} to {method} {path}: {e.read().decode()[:300]}") from None
 
 # %% ../../../nbs/dev/lake/08_stack.ipynb #1b920491
+_STORAGE = {"storageType": "S3", "region": "us-east-1", "pathStyleAccess": True, "stsUnavailable": True}
+
+# %% ../../../nbs/dev/lake/08_stack.ipynb #87a82bc4
+def _location(user: str) -> str:
+    "Return the location below which a user's tables are."
+    return f"s3://{WAREHOUSE}/users-sql-warehouse/{user}/iceberg/"
+
+# %% ../../../nbs/dev/lake/08_stack.ipynb #29f0c5a4
 def make_catalog(
     polaris: Polaris,
-    name: str,  # `user_NAME` on the platform
-    location: str,  # s3://... below which its tables are
+    user: str,  # whose catalog it is
     s3: S3,
-) -> None:
-    "Make a catalog as the platform's are made, unless it exists."
-    storage = {"storageType": "S3", "allowedLocations": [location], "endpoint": s3.endpoint, "region": "us-east-1"}
+) -> str:  # its name
+    "Make the catalog of a user as the platform's are made, unless it exists."
+    name, location = f"user_{user}", _location(user)
     catalog = {"name": name, "type": "INTERNAL", "properties": {"default-base-location": location}}
-    flags = {"pathStyleAccess": True, "stsUnavailable": True}
-    polaris.ask("POST", "catalogs", catalog=catalog | {"storageConfigInfo": storage | flags})
+    storage = _STORAGE | {"allowedLocations": [location], "endpoint": s3.endpoint}
+    polaris.ask("POST", "catalogs", catalog=catalog | {"storageConfigInfo": storage})
+    return name
+
+# %% ../../../nbs/dev/lake/08_stack.ipynb #08de2ab1
+_CONTENT = {"type": "catalog", "privilege": "CATALOG_MANAGE_CONTENT"}  # namespaces, tables and their rows
 
 # %% ../../../nbs/dev/lake/08_stack.ipynb #c7f23ff7
 def make_principal(
@@ -176,12 +190,17 @@ def make_principal(
     polaris.ask("POST", "principal-roles", principalRole={"name": name})
     polaris.ask("PUT", f"principals/{name}/principal-roles", principalRole={"name": name})
     polaris.ask("POST", f"catalogs/{catalog}/catalog-roles", catalogRole={"name": name})
-    content = {"type": "catalog", "privilege": "CATALOG_MANAGE_CONTENT"}
-    polaris.ask("PUT", f"catalogs/{catalog}/catalog-roles/{name}/grants", grant=content)
+    polaris.ask("PUT", f"catalogs/{catalog}/catalog-roles/{name}/grants", grant=_CONTENT)
     polaris.ask("PUT", f"principal-roles/{name}/catalog-roles/{catalog}", catalogRole={"name": name})
     return "{clientId}:{clientSecret}".format(**made["credentials"])
 
 # %% ../../../nbs/dev/lake/08_stack.ipynb #b83f59b7
+def _class_paths() -> dict[str, str]:
+    "Return the settings by which drivers and executors have the jars of Iceberg and S3A."
+    jars_of_both = os.pathsep.join(f"{folder}/*" for folder in (jars(), iceberg_jars()))
+    return {f"spark.{side}.extraClassPath": jars_of_both for side in ("driver", "executor")}
+
+# %% ../../../nbs/dev/lake/08_stack.ipynb #c90c8ee8
 def catalog_settings(
     uri: str,  # http://host:port of Polaris
     credential: str,  # client:secret
@@ -189,18 +208,15 @@ def catalog_settings(
     user: str,  # whose catalog it is
 ) -> dict[str, str]:
     "Return the settings of Spark for a user's catalog on Polaris."
-    class_path = os.pathsep.join(f"{folder}/*" for folder in (jars(), iceberg_jars()))
-    class_paths = {f"spark.{side}.extraClassPath": class_path for side in ("driver", "executor")}
     catalog = RestCatalog(f"{uri}/api/catalog", f"user_{user}", credential)
-    return iceberg_settings(catalog, s3, user) | desk_settings(Path(tempfile.gettempdir())) | class_paths
+    return iceberg_settings(catalog, s3, user) | desk_settings(Path(tempfile.gettempdir())) | _class_paths()
 
 # %% ../../../nbs/dev/lake/08_stack.ipynb #670ac9a0
 def _polaris_user() -> None:
     "Make the catalog and CSEP's principal on the Polaris that the environment names, and write Spark's settings for them."
     uri, s3, user = os.environ["CDM_POLARIS_URI"], _s3("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "desk"
     polaris = Polaris(uri, "root", os.environ["CDM_POLARIS_PASSWORD"])
-    make_catalog(polaris, f"user_{user}", f"s3://{WAREHOUSE}/users-sql-warehouse/{user}/iceberg/", s3)
-    credential = make_principal(polaris, "csep", f"user_{user}")
+    credential = make_principal(polaris, "csep", make_catalog(polaris, user, s3))
     _configure_spark(Path(os.environ["SPARK_CONF_DIR"]), catalog_settings(uri, credential, s3, user))
 
 # %% ../../../nbs/dev/lake/08_stack.ipynb #2f0ed1d5
