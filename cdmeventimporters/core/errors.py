@@ -70,7 +70,7 @@ class Cause(Enum):
     CONFLICT = (
         r"Concurrent(Append|DeleteRead|DeleteDelete|Transaction|Write)|(Metadata|Protocol)Changed"
         r"|DELTA_(CONCURRENT_|METADATA_CHANGED|PROTOCOL_CHANGED)"
-        r"|Found conflicting files|Missing required files to delete|CommitFailedException"
+        r"|Found conflicting files|Missing required files to delete|Cannot determine history|CommitFailedException"
     )
     COMMIT_UNKNOWN = r"CommitStateUnknown|Error occurred while processing POST request"
 
