@@ -73,6 +73,6 @@ def wait_for(proxy, log):
             return proxy.ask([])
         except OSError:
             assert time.monotonic() < end, (
-                f"{MITMDUMP} did not start; `make test` installs it. It said: {log.read_text()[-500:]}"
+                f"{MITMDUMP} did not start; `make test-all` installs it. It said: {log.read_text()[-500:]}"
             )
             time.sleep(0.1)

@@ -34,7 +34,7 @@ def parse(files: dict[str, bytes], table, quarantine: bool) -> Parsed:
     if faulty:
         raise MustFail(f" {len(faulty)} of {len(files)} output files cannot be imported:\n")
     if any(line == form.header for form in forms.values() for _, line in form.rows):
-        raise MustFail(" A file does not hold one header line and then its rows, ")
+        raise MustFail(" A file does not consist of one header line and rows, ")
     parsed, count = Parsed(), 0
     for file, form in sorted(forms.items(), key=lambda item: item[0]):
         for number, line in form.rows:
