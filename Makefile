@@ -31,7 +31,7 @@ env: .venv/.made ## the Python environment in .venv, as locked; asks for Java 17
 demo: env ## the lake, and a little history of CheckM2 jobs in it; FORMAT=iceberg on today's platform
 	@$(OF_FORMAT) $(PY) -m cdmeventimporters.dev.lake.demo
 
-test: env ## lint and types; what one driver can test; the notebooks of core and importers: 8 minutes, on SeaweedFS
+test: env ## lint and types; what one driver can test; the notebooks of core and importers; on SeaweedFS
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
