@@ -27,6 +27,7 @@ from cdmeventimporters.core.tables import (
     TableFormat,
     TableSchemas,
     Transaction,
+    ddl_of,
     frame_of,
     merge_statement,
     temporary_view,
@@ -117,11 +118,10 @@ class DeltaSchemas(TableSchemas):
         return {name.lower(): kind for name, kind in rows[:end]}
 
     def create(self, table: str, columns: Sequence[Column], comment: str) -> None:
-        ddl = ", ".join(f"`{c.name}` {c.type} COMMENT {literal(c.comment)}" for c in columns)
         try:
             with as_transaction(self.spark, None):
                 self.spark.sql(
-                    f"CREATE TABLE IF NOT EXISTS {quoted(table)} ({ddl}) USING delta COMMENT {literal(comment)}"
+                    f"CREATE TABLE IF NOT EXISTS {quoted(table)} ({ddl_of(columns)}) USING delta COMMENT {literal(comment)}"
                 )
         except Exception as error:
             if Cause.LOCATION_NOT_EMPTY.explains(error):

@@ -29,6 +29,7 @@ from cdmeventimporters.core.tables import (
     TableSchemas,
     Transaction,
     changes_query,
+    ddl_of,
     merge_statement,
     temporary_view,
 )
@@ -83,16 +84,14 @@ class IcebergSchemas(TableSchemas):
             )
 
     def create(self, table: str, columns: Sequence[Column], comment: str) -> None:
-        ddl = ", ".join(f"`{c.name}` {c.type} COMMENT {literal(c.comment)}" for c in columns)
         properties = ", ".join(f"'{k}'='{v}'" for k, v in {**_PROPERTIES, _TABLE_ID: uuid.uuid4().hex}.items())
         self.spark.sql(
-            f"CREATE TABLE IF NOT EXISTS {quoted(table)} ({ddl}) USING iceberg COMMENT {literal(comment)} TBLPROPERTIES ({properties})"
+            f"CREATE TABLE IF NOT EXISTS {quoted(table)} ({ddl_of(columns)}) USING iceberg COMMENT {literal(comment)} TBLPROPERTIES ({properties})"
         )
 
     def add_columns(self, table: str, columns: Sequence[Column]) -> None:
-        ddl = ", ".join(f"`{c.name}` {c.type} COMMENT {literal(c.comment)}" for c in columns)
         try:
-            self.spark.sql(f"ALTER TABLE {quoted(table)} ADD COLUMNS ({ddl})")
+            self.spark.sql(f"ALTER TABLE {quoted(table)} ADD COLUMNS ({ddl_of(columns)})")
         except Exception:
             if missing := [c for c in columns if c.name.lower() not in self.describe(table)]:
                 if len(missing) == len(columns):

@@ -172,7 +172,7 @@ def _names(header: str | None, separator: str, width: int) -> tuple[list[str], b
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #49676744
 def _is_quoted(lines: list[str], separator: str) -> bool:
-    "Whether some field of these lines stands in quotes."
+    "Whether some field of these lines is in quotes."
     fields = (field for line in lines for field in re.split(separator, line))
     return any(field[:1] == '"' == field[-1:] and len(field) > 1 for field in fields)
 
