@@ -169,7 +169,7 @@ def row_of(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[s
         except ValueError:
             wrong.append(column.name)
     more = {
-        name: cell
+        name: _plain(cell, form.layout)
         for place, (name, cell) in enumerate(zip(form.names, cells, strict=True))
         if place not in known and name not in left_out[:1]
     }
@@ -270,11 +270,13 @@ def _folded(rows: list[dict], table) -> list[dict]:
     """One row for each key, that of the smallest path; MustFail if rows of one key differ."""
     first, differ = {}, set()
     for row in rows:
-        key = tuple(row[name] for name in table.tool_key)
-        if repr(_said(first.setdefault(key, row))) != repr(_said(row)):
+        key = tuple(row[name] for name in table.key if name != "cts_job_id")
+        known = first.setdefault(key, row)
+        if (table.if_repeated and known is not row) or repr(_said(known)) != repr(_said(row)):
             differ.add(key)
     if differ:
-        raise MustFail(f" {len(differ)} {'key has' if len(differ) == 1 else 'keys have'} rows that differ:\n")
+        what = "several rows" if table.if_repeated else "rows that differ"
+        raise MustFail(f" {len(differ)} {'key has' if len(differ) == 1 else 'keys have'} {what}:\n")
     return list(first.values())
 
 

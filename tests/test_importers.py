@@ -84,7 +84,9 @@ class Case:
 
 def is_for(path: str, table: Table) -> bool:
     """Whether `table` is made from this file."""
-    return Path(path).match(table.files) and not any(Path(path).match(pattern) for pattern in table.exclude)
+    return any(map(Path(path).match, (table.files, *table.candidates))) and not any(
+        Path(path).match(pattern) for pattern in table.exclude
+    )
 
 
 def names_of(table: Table) -> list[str]:

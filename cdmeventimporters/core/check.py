@@ -138,7 +138,7 @@ def count_rows(
     expected: Mapping[str, int],  # {path: number of its rows}, from `file_formats`
 ) -> tuple[DataFrame, Counted]:
     "Return the rows to work with, and their numbers; raise `ImportFailed` if a file does not have the rows it should."
-    rows, counted = files.evaluate(rows, table.tool_key)
+    rows, counted = files.evaluate(rows, table.key_in_job)
     if counted.rows != sum(expected.values()):
         raise _rows_missing(rows, expected)
     return rows, counted
@@ -184,24 +184,34 @@ def bad_rows(
 def fold_rows(
     rows: DataFrame,  # good rows from `check_cells`
     table: Table,
-) -> DataFrame:  # the tool columns, `_rescued_data`, `_file`, and `_agree`: whether all rows of the key were equal
+) -> (
+    DataFrame
+):  # the tool columns, `_rescued_data`, `_file`, and `_agree`: whether the key's rows may fold into this one
     "Return one row for each key."
     names = [*(c.name for c in table.tool_columns), RESCUED_DATA.name]
     values = F.struct(*names)
-    folded = rows.groupBy(*(F.col(k).alias(f"_key_{k}") for k in table.tool_key)).agg(
-        F.min(values).alias("_row"), F.max(values).alias("_last"), F.min("_file").alias("_file")
+    agree = F.count("*") == 1 if table.if_repeated else F.min(values).eqNullSafe(F.max(values))
+    folded = rows.groupBy(*(F.col(k).alias(f"_key_{k}") for k in table.key_in_job)).agg(
+        F.min(values).alias("_row"), F.min("_file").alias("_file"), agree.alias("_agree")
     )
-    return folded.select("_row.*", "_file", F.col("_row").eqNullSafe(F.col("_last")).alias("_agree"))
+    return folded.select("_row.*", "_file", "_agree")
 
 # %% ../../nbs/core/06_check.ipynb #6c1f90e8
 def _differing_pairs(rows: DataFrame, table: Table) -> list[Row]:  # the key, then two rows that have it
     "Return the first keys with rows that differ."
     names = [*(c.name for c in table.tool_columns), RESCUED_DATA.name]
     row = F.struct(F.struct(*names).alias("_values"), "_file", "_number", *table.tool_key)
-    by_key = rows.groupBy(*(F.col(k).alias(f"_key_{n}") for n, k in enumerate(table.tool_key)))
-    pairs = by_key.agg(F.min(row).alias("_one"), F.max(row).alias("_other"))
-    differ = pairs.where(~F.col("_one._values").eqNullSafe(F.col("_other._values")))
-    return differ.orderBy(*differ.columns[: len(table.tool_key)]).limit(CASES).collect()
+    by_key = rows.groupBy(*(F.col(k).alias(f"_key_{n}") for n, k in enumerate(table.key_in_job)))
+    pairs = by_key.agg(F.min(row).alias("_one"), F.max(row).alias("_other"), F.count("*").alias("_rows"))
+    equal = F.col("_one._values").eqNullSafe(F.col("_other._values"))
+    differ = pairs.where("_rows > 1" if table.if_repeated else ~equal).drop("_rows")
+    return differ.orderBy(*differ.columns[: len(table.key_in_job)]).limit(CASES).collect()
+
+# %% ../../nbs/core/06_check.ipynb #973a9e39
+def _difference(one: Row, other: Row) -> str:
+    "Return what two rows do: `differ in Completeness`, or `are equal`."
+    names = [name for name in one._values.asDict() if one._values[name] != other._values[name]]
+    return f"differ in {', '.join(names)}" if names else "are equal"
 
 # %% ../../nbs/core/06_check.ipynb #cd901833
 def conflicting_rows(
@@ -209,14 +219,13 @@ def conflicting_rows(
     table: Table,
     count: int,  # number of keys with rows that differ
 ) -> ImportFailed:
-    "Return the error that says which rows have one key and different values."
+    "Return the error that says which rows have one key, and in what they differ."
     cases = [
-        f"{_place(one, table)} and {other._file}, line {other._number}: they differ in "
-        + ", ".join(name for name in one._values.asDict() if one._values[name] != other._values[name])
+        f"{_place(one, table)} and {other._file}, line {other._number}: they {_difference(one, other)}"
         for *_, one, other in _differing_pairs(rows, table)
     ]
     return ImportFailed(
-        f"{count} {'key has' if count == 1 else 'keys have'} rows that differ:",
+        f"{count} {'key has' if count == 1 else 'keys have'} {'several rows' if table.if_repeated else 'rows that differ'}:",
         first_cases(cases, count),
-        "Deliver one row for each key, then replay the job.",
+        table.if_repeated or "Deliver one row for each key, then replay the job.",
     )

@@ -67,6 +67,7 @@ class Target:
     paths: list[str]  # `bucket/key` of its files
     outcome: Outcome = Outcome.OPEN
     numbers: dict[str, int] = field(default_factory=dict)  # of rows, for the log
+    left_out: list[str] = field(default_factory=list)  # candidates among `paths` that no layout fits
 
     @property
     def transaction(self) -> Transaction:
@@ -82,7 +83,7 @@ class Target:
         "Return a row of the import log."
         job = self.job
         entry = Entry(job.id, self.table.name, self.table.revision, self.name, status, image=job.image, image_digest=job.image_digest,
-                      cts_completion_time=job.completed, files=len(self.paths), started=started, finished=datetime.now(UTC))  # fmt: skip
+                      cts_completion_time=job.completed, files=len(self.paths) - len(self.left_out), left_out=self.left_out or None, started=started, finished=datetime.now(UTC))  # fmt: skip
         return replace(entry, **self.numbers, **more)  # type: ignore[arg-type]  # each of these names is a field
 
 # %% ../../nbs/core/13_importing.ipynb #81338bd2
@@ -93,7 +94,7 @@ def targets_of(
 ) -> list[Target]:
     "Return what the job has for each table; raise `ImportFailed` before any session is made."
     names = table_names(job, metadata, [t.name for t in tables])
-    return [Target(job, t, names[t.name], select_outputs(job, t.files, t.exclude)) for t in tables]
+    return [Target(job, t, names[t.name], select_outputs(job, t.files, t.exclude, t.candidates)) for t in tables]
 
 # %% ../../nbs/core/13_importing.ipynb #33d26954
 @dataclass(frozen=True)
@@ -170,12 +171,19 @@ def check_rows(
         return checked(numbered=True)
 
     expected = {path: n for paths in formats.values() for path, n in paths.items()}
+    target.left_out = [path for path in files.paths if path not in expected]
     rows, counted = count_rows(files, checked(), table, expected)
     if counted.bad and (not quarantine or not counted.good):
         raise bad_rows(numbered(), table, counted)
     rejected = _rejected(numbered(), target) if counted.bad else None
     rows = _with_columns(_one_for_each_key(rows, numbered, table, counted), table.all_columns, _lineage(target.job))
-    _log.info("%s: read %d rows, %d of them bad", target.name, counted.rows, counted.bad)
+    _log.info(
+        "%s: read %d rows, %d of them bad; left out %d files",
+        target.name,
+        counted.rows,
+        counted.bad,
+        len(target.left_out),
+    )
     return Checked(target, counted, rows, rejected, files.in_driver)
 
 # %% ../../nbs/core/13_importing.ipynb #78f22724

@@ -8,7 +8,7 @@ __all__ = ['Job', 'read_job', 'select_outputs', 'named_tables', 'table_names', '
 # %% ../../nbs/core/01_job.ipynb #816461f1
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -112,13 +112,22 @@ def read_job(
         image_digest=_string(job_info, "image_digest"),
     )
 
+# %% ../../nbs/core/01_job.ipynb #14550d54
+def _is_readable(path: str) -> bool:
+    "Return whether Spark reads exactly this S3 object."
+    try:
+        _check_path(path)
+    except ImportFailed:
+        return False
+    return True
+
 # %% ../../nbs/core/01_job.ipynb #5e9b04a7
-def _no_output(job: Job, files: str, exclude: tuple[str, ...]) -> ImportFailed:
+def _no_output(job: Job, globs: Sequence[str], exclude: tuple[str, ...]) -> ImportFailed:
     "Return the error for a job none of whose outputs match."
     names, n = Counter(o.rsplit("/", 1)[-1] for o in job.outputs), len(job.outputs)
     without = f" (leaving out {', '.join(map(repr, exclude))})" if exclude else ""
     return ImportFailed(
-        f"No output file is named {files!r}{without}. The job has {n} output file{'s' * (n != 1)}{':' if names else '.'}",
+        f"No output file is named {' or '.join(map(repr, globs))}{without}. The job has {n} output file{'s' * (n != 1)}{':' if names else '.'}",
         first_cases([name + (f" ({n} times)" if n > 1 else "") for name, n in names.most_common()], noun="names"),
         "Check the job's logs: the tool may have failed, or written its output under another name.",
     )
@@ -128,12 +137,17 @@ def select_outputs(
     job: Job,
     files: str,  # glob for the last component of the path, e.g. `quality_report.tsv` or `*.summary.tsv`
     exclude: tuple[str, ...] = (),  # globs for the whole path
+    candidates: tuple[str, ...] = (),  # globs like `files`, for outputs of which the content decides
 ) -> list[str]:  # `bucket/key` of each selected output, sorted
-    "Return the outputs of `job` that match; raise `ImportFailed` if none does, or if one cannot be read."
-    named = [o for o in job.outputs if fnmatchcase(o.rsplit("/", 1)[-1], files)]
-    found = [o for o in named if not any(fnmatchcase(o, e) for e in exclude)]
+    "Return the outputs of `job` that match; raise `ImportFailed` if none does, or if one of `files` cannot be read."
+
+    def matches(path: str, *globs: str) -> bool:
+        return any(fnmatchcase(path.rsplit("/", 1)[-1], glob) for glob in globs)
+
+    allowed = [o for o in job.outputs if not any(fnmatchcase(o, e) for e in exclude)]
+    found = [o for o in allowed if matches(o, files) or (matches(o, *candidates) and _is_readable(o))]
     if not found:
-        raise _no_output(job, files, exclude)
+        raise _no_output(job, (files, *candidates), exclude)
     for path in found:
         _check_path(path)
     return found

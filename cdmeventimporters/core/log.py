@@ -43,6 +43,12 @@ LOG_COLUMNS = (
         "string",
         "Identity of the table: one that was dropped and created again has another; NULL where the table itself records its jobs",
     ),
+    Column(
+        "left_out",
+        "array<string>",
+        "Output files left out: named like the tool's, but none of its layouts fits them",
+        separator="\n",
+    ),
 )
 
 # %% ../../nbs/core/10_log.ipynb #addfe1e8
@@ -69,6 +75,7 @@ class Entry:
     finished: datetime | None = None
     job_info: str | None = None
     table_id: str | None = None
+    left_out: list[str] | None = None
 
 # %% ../../nbs/core/10_log.ipynb #915f2f42
 def log_table(

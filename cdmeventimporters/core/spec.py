@@ -10,6 +10,7 @@ __all__ = ['LIMITS', 'TYPES', 'COMMA', 'CTS_JOB_ID', 'CTS_COMPLETION_TIME', 'CTS
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 # %% ../../nbs/core/02_spec.ipynb #449cbe40
 LIMITS = {"int": (-(2**31), 2**31 - 1), "bigint": (-(2**63), 2**63 - 1)}
@@ -193,13 +194,17 @@ class Table:
 
     name: str  # its name in the code
     description: str  # what a row holds
-    files: str  # case-sensitive glob for the last component of an output's path
+    files: str  # case-sensitive glob for the last component of an output's path: each is this table's, or faulty
     key: tuple[str, ...]  # the columns, or the one column, that identify a row across jobs
     columns: Sequence[Column]  # in the order of the table
     source: str | None = None  # documents and versions of the tool that the descriptions are from
+    candidates: tuple[str, ...] = ()  # further globs like `files`: such an output is this table's if a layout fits it
     exclude: tuple[str, ...] = ()  # globs for whole paths to leave out
     layouts: tuple[Layout, ...] = (Layout(),)  # or a single one; a file has the first that fits it
     na_values: tuple[str, ...] = ()  # words that stand for NULL in any column
+    if_repeated: str | None = (
+        None  # advice where a file repeats a key; then even equal rows are an error and do not fold
+    )
     revision: int = 1  # raised when the declaration reads the same file differently
 
     def __post_init__(self) -> None:
@@ -224,7 +229,19 @@ class Table:
     @property
     def tool_key(self) -> tuple[str, ...]:
         "Columns of the key that the tool writes."
-        return tuple(k for k in self.key if k != CTS_JOB_ID.name)
+        return tuple(k for k in self.key if k not in (CTS_JOB_ID.name, CTS_OUTPUT_FILE.name))
+
+    @property
+    def key_in_job(self) -> tuple[str, ...]:
+        "Columns that tell the rows of one job apart, with `_file` for the output file."
+        return (*self.tool_key, *(("_file",) if CTS_OUTPUT_FILE.name in self.key else ()))
+
+    def claims(
+        self,
+        path: str,  # `bucket/key`
+    ) -> bool:
+        "Return whether an output is this table's by its name alone."
+        return fnmatchcase(path.rsplit("/", 1)[-1], self.files)
 
     @property
     def all_columns(self) -> tuple[Column, ...]:
@@ -243,7 +260,7 @@ def _table_mistakes(table: Table) -> Iterator[str]:
     headers = [h for c in table.written_columns if not c.extract for h in (c.header or c.name, *c.aliases)]
     if twice := {n for n in names if names.count(n) > 1} | {h for h in headers if headers.count(h) > 1}:
         yield f"the column {', '.join(sorted(twice))} is declared twice."
-    if unknown := [k for k in table.key if k not in (*(c.name for c in table.tool_columns), CTS_JOB_ID.name)]:
+    if unknown := [k for k in table.tool_key if k not in {c.name for c in table.tool_columns}]:
         yield f"the key names {', '.join(unknown)}, which is not a column of the tool."
     if not table.tool_key:
         yield "the key names no column of the tool."
@@ -261,8 +278,12 @@ def _table_mistakes(table: Table) -> Iterator[str]:
         yield "na_values is a string; expected a tuple of strings."
     if timestamps := [c.name for c in table.tool_columns if c.type not in TYPES]:
         yield f"the type of {', '.join(timestamps)} is not one of {', '.join(TYPES)}."
-    if not table.files or "/" in table.files or isinstance(table.exclude, str):
-        yield "files is a glob for the last component of a path, without '/', and exclude a tuple of globs."
+    if not table.files or any("/" in glob for glob in (table.files, *table.candidates)):
+        yield "files and candidates are globs for the last component of a path, without '/'."
+    if isinstance(table.exclude, str) or isinstance(table.candidates, str):
+        yield "exclude and candidates are tuples of globs."
+    if CTS_OUTPUT_FILE.name in table.key and CTS_JOB_ID.name not in table.key:
+        yield "the key names cts_output_file, and so must name cts_job_id: each file is of one job."
     if not isinstance(table.revision, int) or table.revision < 1:
         yield f"the revision is {table.revision!r}; expected a whole number from 1."
 

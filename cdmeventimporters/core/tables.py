@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 
 from .errors import ImportFailed
 from .session import literal, quoted
-from .spec import CTS_COMPLETION_TIME, CTS_JOB_ID, Column
+from .spec import CTS_COMPLETION_TIME, CTS_JOB_ID, CTS_OUTPUT_FILE, Column
 
 # %% ../../nbs/core/07_tables.ipynb #aa872acc
 class Transaction(NamedTuple):
@@ -84,12 +84,24 @@ def _between(name: str, low: str | int | None, high: str | int | None) -> str:
 Range = tuple[str | int | None, str | int | None]
 NO_RANGES: Mapping[str, Range] = {}
 
+# %% ../../nbs/core/07_tables.ipynb #1d9e93f5
+_FILE = CTS_OUTPUT_FILE.name
+
+
+def _source(view: str, key: Sequence[str]) -> str:
+    "Return the rows of a view, with `_first` if the key holds the output file: whether its file is the first for the rest of the key."
+    if _FILE not in key:
+        return f"`{view}`"
+    rest = ", ".join(f"`{k}`" for k in key if k != _FILE)
+    return f"(SELECT *, row_number() OVER (PARTITION BY {rest} ORDER BY `{_FILE}`) = 1 AS _first FROM `{view}`)"
+
 # %% ../../nbs/core/07_tables.ipynb #8d15f868
 def _on(key: Iterable[str], ranges: Mapping[str, Range]) -> str:
     "Return the condition that a row `s` of the source has the key of a row `t` of the table."
-    return " AND ".join(
-        [f"t.`{k}` = s.`{k}`" for k in key] + [_between(f"t.`{k}`", *ends) for k, ends in ranges.items()]
-    )
+    equal = [f"t.`{k}` = s.`{k}`" for k in key if k != _FILE]
+    within = [_between(f"t.`{k}`", *ends) for k, ends in ranges.items()]
+    of_file = f"(t.`{_FILE}` = s.`{_FILE}` OR (t.`{_FILE}` IS NULL AND s._first))"
+    return " AND ".join([*equal, *within, *([of_file] if _FILE in key else [])])
 
 # %% ../../nbs/core/07_tables.ipynb #9d5dab82
 def _replaces(columns: Sequence[Column]) -> str:
@@ -103,13 +115,13 @@ def merge_statement(
     table: str,  # full name
     source: str,  # view with one row for each key, none of it NULL
     columns: Sequence[Column],
-    key: Iterable[str],
+    key: Sequence[str],
     ranges: Mapping[str, Range] = NO_RANGES,  # {column of the key: its smallest and its largest value in the source}
 ) -> str:
     "Return the MERGE that inserts new rows, and replaces rows by those of later jobs."
     names = [f"`{c.name}`" for c in columns]
     return f"""
-        MERGE INTO {quoted(table)} AS t USING `{source}` AS s ON {_on(key, ranges)}
+        MERGE INTO {quoted(table)} AS t USING {_source(source, key)} AS s ON {_on(key, ranges)}
         WHEN MATCHED AND {_replaces(columns)} THEN UPDATE SET {", ".join(f"t.{n} = s.{n}" for n in names)}
         WHEN NOT MATCHED THEN INSERT ({", ".join(names)}) VALUES ({", ".join(f"s.{n}" for n in names)})"""
 
@@ -125,7 +137,7 @@ def changes_query(
     new = f"t.`{key[0]}` IS NULL"
     return f"""
         SELECT count_if({new}) AS inserted, count_if(NOT {new} AND {_replaces(columns)}) AS updated
-        FROM `{source}` AS s LEFT JOIN {quoted(table)} AS t ON {_on(key, ranges)}"""
+        FROM {_source(source, key)} AS s LEFT JOIN {quoted(table)} AS t ON {_on(key, ranges)}"""
 
 # %% ../../nbs/core/07_tables.ipynb #7b3e9c16
 class TableSchemas(ABC):
