@@ -7,7 +7,7 @@ __all__ = ['features', 'run_import']
 
 # %% ../nbs/importers/bakta.ipynb #5a9f9a30
 from .core.importing import import_tables
-from .core.spec import Column, Layout, Table
+from .core.spec import Column, Layout, Table, genome_before
 
 # %% ../nbs/importers/bakta.ipynb #c54ccf47
 features = Table(
@@ -15,10 +15,10 @@ features = Table(
     "Genome annotation: features (genes, RNAs, CRISPR arrays …) annotated by Bakta, one row per feature and job",
     files="*.tsv",
     exclude=("*.hypotheticals.tsv", "*.inference.tsv"),
-    key=("genome", "Sequence_Id", "Type", "Start", "Stop", "Strand", "cts_job_id"),
+    key=("genome", "Sequence_Id", "Type", "Start", "Stop", "Strand", "cts_job_id", "cts_output_file"), revision=2,
     source="README, bakta/io/tsv.py and bakta/constants.py of Bakta 1.1 to 1.12, and Schwengers et al. 2021, doi:10.1099/mgen.0.000685",
     columns=[
-        Column("genome", "string", "Genome name: prefix of the output file, which is the name of the genome's file unless --prefix sets another", extract_from_path=r"([^/]+)\.tsv$"),
+        Column("genome", "string", "Genome name: prefix of the output file, which is the name of the genome's file unless --prefix sets another", extract_from_path=genome_before(r"\.tsv")),
         Column("Sequence_Id", "string", "Contig, chromosome or plasmid identifier; contig_1, contig_2 … in each genome unless Bakta kept the original names", header="#Sequence Id"),
         Column("Type", "string", "Feature type: cds, sorf, tRNA, tmRNA, rRNA, ncRNA, ncRNA-region, crispr, crispr-repeat, crispr-spacer, gap, assembly_gap, oriC, oriV, oriT"),
         Column("Start", "int", "Start position on the forward strand, 1-based; larger than Stop if the feature spans the origin", unit="bp", between=(1, None)),

@@ -14,6 +14,7 @@ quality_report = Table(
     "checkm2",
     "Genome quality (completeness and contamination) predicted by CheckM2: one row per genome, from the job that completed last",
     files="quality_report.tsv",
+    candidates=("*_checkm2_report.tsv",),
     key="Name",
     source="checkm2/predictQuality.py of CheckM2 1.0.1 to 1.1, and Chklovski et al. 2023, doi:10.1038/s41592-023-01940-w",
     columns=[

@@ -7,7 +7,7 @@ __all__ = ['annotations', 'run_import']
 
 # %% ../nbs/importers/eggnog_mapper.ipynb #d39f9df7
 from .core.importing import import_tables
-from .core.spec import Column, Layout, Table
+from .core.spec import Column, Layout, Table, genome_before
 
 # %% ../nbs/importers/eggnog_mapper.ipynb #e32486fb
 _HIT = ("#query", "seed_ortholog", "evalue", "score", "eggNOG_OGs")
@@ -24,11 +24,12 @@ annotations = Table(
     "eggnog_annotations",
     "Functional annotation of proteins, transferred from orthologs by eggNOG-mapper: one row per protein with an ortholog and job",
     files="*.emapper.annotations",
-    key=("genome", "query", "cts_job_id"),
+    candidates=("*.emapper.annotations.tsv",),
+    key=("genome", "query", "cts_job_id", "cts_output_file"), revision=2,
     na_values=("-",),
     source="wiki of eggNOG-mapper 2.0 to 2.1 and eggnogmapper/annotation/output.py of 2.0.5 to 2.1.13, and Cantalapiedra et al. 2021, doi:10.1093/molbev/msab293",
     columns=[
-        Column("genome", "string", "Genome name, or name of another set of proteins: prefix of the output file, from -o", extract_from_path=r"([^/]+)\.emapper\.annotations$"),
+        Column("genome", "string", "Genome name, or name of another set of proteins: prefix of the output file, from -o", extract_from_path=genome_before(r"\.emapper\.annotations(?:\.tsv)?")),
         Column("query", "string", "Query protein: identifier up to the first whitespace", header="#query", aliases=("#query_name",)),
         Column("seed_ortholog", "string", "Seed ortholog: best match in eggNOG, as NCBI taxonomy ID, dot, protein", aliases=("seed_eggNOG_ortholog",)),
         Column("evalue", "double", "E-value of the seed ortholog: expected number of matches this good by chance", between=(0, None), aliases=("seed_ortholog_evalue",)),

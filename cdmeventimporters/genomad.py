@@ -7,7 +7,7 @@ __all__ = ['virus_summary', 'plasmid_summary', 'virus_genes', 'plasmid_genes', '
 
 # %% ../nbs/importers/genomad.ipynb #37c75611
 from .core.importing import import_tables
-from .core.spec import Column, Table
+from .core.spec import Column, Table, genome_before
 
 # %% ../nbs/importers/genomad.ipynb #f07db52c
 _SOURCE = "quickstart, changelog and genomad/cli.py of geNomad 1.0 to 1.13, and Camargo et al. 2023, doi:10.1038/s41587-023-01953-y"
@@ -15,7 +15,7 @@ _GENOME = Column(
     "genome",
     "string",
     "Genome or metagenome name: its FASTA file without the extension, the prefix of the output file",
-    extract_from_path=r"([^/]+)_(?:virus|plasmid)_(?:summary|genes)\.tsv$",
+    extract_from_path=genome_before(r"_(?:virus|plasmid)_(?:summary|genes)\.tsv"),
 )
 _LENGTH = Column("length", "int", "Sequence length", unit="bp", between=(1, None))
 _GENES = Column("n_genes", "int", "Gene count: number of genes on the sequence", between=(0, None))
@@ -31,7 +31,7 @@ virus_summary = Table(
     "virus_summary",
     "Viruses and proviruses identified by geNomad: one row per sequence and job",
     files="*_virus_summary.tsv",
-    key=("genome", "seq_name", "cts_job_id"),
+    key=("genome", "seq_name", "cts_job_id", "cts_output_file"), revision=2,
     na_values=("NA",),
     source=_SOURCE,
     columns=[
@@ -55,7 +55,7 @@ plasmid_summary = Table(
     "plasmid_summary",
     "Plasmids identified by geNomad: one row per sequence and job",
     files="*_plasmid_summary.tsv",
-    key=("genome", "seq_name", "cts_job_id"),
+    key=("genome", "seq_name", "cts_job_id", "cts_output_file"), revision=2,
     na_values=("NA",),
     source=_SOURCE,
     columns=[
@@ -109,7 +109,8 @@ def _genes(
         f"Genes of {kind}{'es' if kind == 'virus' else 's'} annotated by geNomad: one row per gene and job",
         files=f"*_{kind}_genes.tsv",
         exclude=("*_annotate/*_genes.tsv",),
-        key=("genome", "gene", "cts_job_id"),
+        key=("genome", "gene", "cts_job_id", "cts_output_file"),
+        revision=2,
         na_values=("NA",),
         source=_SOURCE,
         columns=_GENE_COLUMNS,

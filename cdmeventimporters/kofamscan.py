@@ -17,7 +17,8 @@ kofamscan = Table(
     "kofamscan",
     "KEGG orthologs (KO) of genes assigned by KofamScan: one row per gene, ortholog and job",
     files="*kofam*",
-    key=("gene_name", "KO", "cts_job_id"),
+    candidates=("*.tsv", "*.txt"),
+    key=("gene_name", "KO", "cts_job_id", "cts_output_file"), revision=2,
     source="README and output formatters of KofamScan 1.3.0, and Aramaki et al. 2020, doi:10.1093/bioinformatics/btz859",
     columns=[
         Column("gene_name", "string", "Gene name: identifier of its protein, up to the first whitespace", header="gene name", pattern=r"\S+"),
@@ -31,7 +32,7 @@ kofamscan = Table(
     layouts=(
         Layout(header="#\tgene name\t", comment="#", quoted=True, keep_where=("#", r"\*"), written_by="-f detail-tsv"),
         Layout(header="# gene name ", fields=_FIELDS, comment="#-", separator=" +", keep_where=("#", r"\*"), written_by="-f detail"),
-        Layout(header=None, fields=("gene name", "KO"), ragged=True, keep_where=("KO", ".+"), written_by="-f mapper"),
+        Layout(header=None, fields=("gene name", "KO"), ragged=True, repeated=True, keep_where=("KO", ".+"), written_by="-f mapper and -f mapper-oneline"),
     ),
 )  # fmt: skip
 

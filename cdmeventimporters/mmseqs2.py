@@ -14,7 +14,7 @@ clusters = Table(
     "mmseqs2_clusters",
     "Sequence clusters computed by MMseqs2, of proteins or nucleotide sequences: one row per cluster member and job",
     files="*_cluster.tsv",
-    key=("representative", "member", "cts_job_id"),
+    key=("representative", "member", "cts_job_id", "cts_output_file"), revision=2,
     source="MMseqs2 User Guide, chapter Clustering, src/commons/Util.cpp, and Steinegger and Söding 2018, doi:10.1038/s41467-018-04964-5",
     columns=[
         Column("representative", "string", "Representative sequence of the cluster: identifier up to the first whitespace; of sp|, tr|, gi|, ref| and lcl| names, only the accession", pattern=r"\S+"),

@@ -7,7 +7,7 @@ __all__ = ['SITES', 'MODULES', 'ONLY_GRAM_NEGATIVE', 'records', 'localizations',
 
 # %% ../nbs/importers/psortb.ipynb #a580c10d
 from .core.importing import import_tables
-from .core.spec import Column, Layout, Table
+from .core.spec import Column, Layout, Table, genome_before
 
 # %% ../nbs/importers/psortb.ipynb #1dcd6627
 SITES = ("Cytoplasmic", "CytoplasmicMembrane", "Periplasmic", "OuterMembrane", "Cellwall", "Extracellular")
@@ -63,12 +63,12 @@ localizations = Table(
     "psortb",
     "Predicted subcellular localization of proteins by PSORTb: one row per protein and job",
     files="*psortb*.t[xsa][tvb]",
-    key=("SeqID", "cts_job_id"),
+    key=("SeqID", "cts_job_id", "cts_output_file"), revision=2,
     source="Bio::Tools::PSort::Report::Formatter of PSORTb 3.0, and Yu et al. 2010, doi:10.1093/bioinformatics/btq249",
     columns=[
         Column("SeqID", "string", "Protein identifier, up to the first whitespace", extract=r"^(\S+)"),
         Column("Description", "string", "Protein description from the FASTA header, after the identifier", header="SeqID", extract=r"^\S+ +(.*)"),
-        Column("genome", "string", "Genome name, if the file is named after it: start of the file name, unless that is the time of the run", extract_from_path=r"/(?!\d{14}[_.])([^/]+?)(?:_\d{14})?[_.]psortb[^/]*$"),
+        Column("genome", "string", "Genome name, if the file is named after it: start of the file name, unless that is the time of the run", extract_from_path=r"/(?!\d{14}[_.])" + genome_before(r"(?:_\d{14})?[_.]psortb[^/]*")),
         Column("organism_type", "string", "Organism type: gramneg, grampos or archaea; NULL if the file name does not say it, as in the platform's image", extract_from_path=r"[_.](gramneg|grampos|archaea)[^/]*$"),
         Column("Localization", "string", "Predicted subcellular localization: site with the highest score; Unknown if that is below the cutoff, 7.5 by default", aliases=("Final_Localization",), extract=r"^(\S+)", required=True),
         Column("Localization_Details", "string", "Localization remark, for example that the protein may have several sites", header="Final_Localization_Details", aliases=("Localization",), extract=r"\((.*)\)"),

@@ -14,7 +14,9 @@ stats = Table(
     "seqkit_stats",
     "Sequence statistics of FASTA and FASTQ files computed by SeqKit: one row per file and job",
     files="*stats*",
-    key=("file", "cts_job_id"),
+    candidates=("*.tsv", "*.txt"),
+    if_repeated="Run seqkit stats without -b, so that it writes each file's path, then replay the job.",
+    key=("file", "cts_job_id", "cts_output_file"), revision=2,
     source="usage of seqkit stats and changelog, SeqKit 0.16 to 2.10, bioinf.shenwei.me/seqkit/usage",
     columns=[
         Column("file", "string", "Input file name, as given to the tool"),

@@ -38,12 +38,13 @@ def parse(files: dict[str, bytes], table, quarantine: bool) -> Parsed:
     parsed, count = Parsed(), 0
     for file, form in sorted(forms.items(), key=lambda item: item[0]):
         for number, line in form.rows:
-            count += 1
-            row, wrong = row_of(form.split(line), form, table, file)
-            if wrong:
-                parsed.rejected.append((file, number, line, wrong))
-            elif row:
-                parsed.rows.append(row | {"cts_output_file": file})
+            for cells in form.rows_in(line):
+                count += 1
+                row, wrong = row_of(cells, form, table, file)
+                if wrong:
+                    parsed.rejected.append((file, number, line, wrong))
+                elif row:
+                    parsed.rows.append(row | {"cts_output_file": file})
     if (bad := len(parsed.rejected)) and not (quarantine and parsed.rows):
         raise MustFail(f" {bad} of {count} rows {'is' if bad == 1 else 'are'} bad:\n")
     parsed.rows = _folded(parsed.rows, table)
@@ -65,9 +66,66 @@ class Form:
     """A file as one of a table's layouts sees it."""
 
     layout: object
-    names: list[str]  # of its fields
+    names: list[str]  # of a line's fields
     header: str | None  # line
     rows: list[tuple[int, str]]  # number and line
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of a row's fields."""
+        if self.layout.transposed:
+            return [_fields(line, self.layout, 2)[0] for line in self.rows[0][1].split("\n")]
+        if not self.layout.wide:
+            return self.names
+        fixed = [name for name in self.names if not re.fullmatch(self.layout.wide[1], name)]
+        return [*fixed, self.layout.wide[0], *dict.fromkeys(measure for _, measure in self._samples())]
+
+    def _samples(self) -> dict[tuple[str, str], int]:
+        """Where in a line the measures of the samples are."""
+        found = ((re.fullmatch(self.layout.wide[1], name), place) for place, name in enumerate(self.names))
+        return {one.groups(): place for one, place in found if one}
+
+    def rows_in(self, line: str) -> list[list[str]]:
+        """The cells of each row that a line makes."""
+        if self.layout.transposed:
+            lines = [_fields(one, self.layout, 2) for one in line.split("\n")]
+            whole = all(len(one) == len(lines[0]) for one in lines)
+            return [list(row) for row in list(zip(*lines, strict=True))[1:]] if whole else [[]] * (len(lines[0]) - 1)
+        cells = self.split(line)
+        if self.layout.repeated and len(cells) > len(self.names):
+            first = cells[: len(self.names) - 1]
+            return [[*first, cell] for cell in cells[len(first) :]]
+        if not self.layout.wide or len(cells) != len(self.names):
+            return [cells if len(cells) == len(self.names) else []]
+        places, rows = self._samples(), []
+        for sample in dict.fromkeys(sample for sample, _ in places):
+            row = {name: cell for name, cell in zip(self.names, cells, strict=True) if name in self.columns}
+            row |= {self.layout.wide[0]: sample}
+            row |= {measure: cells[place] for (of, measure), place in places.items() if of == sample}
+            rows.append([row.get(name, "") for name in self.columns])
+        return rows
+
+    def span(self, row: str, column) -> tuple[int, int] | None:
+        """Where in a line or record the first cell of a column begins and ends, with the quotes around it; None if it has none."""
+        name = next((n for n in (column.header or column.name, *column.aliases) if n in self.columns), None)
+        if name is None or (self.layout.wide and name == self.layout.wide[0]):
+            return None
+        if self.layout.record:
+            return re.search(self.layout.patterns[self.names.index(name)], row).span(1)
+        if self.layout.transposed:
+            line = row.split("\n")[self.columns.index(name)]
+            before = len("".join(f"{one}\n" for one in row.split("\n")[: self.columns.index(name)]))
+            place, row = 1, line
+        else:
+            of_samples = (
+                {measure: place for (_, measure), place in reversed(self._samples().items())}
+                if self.layout.wide
+                else {}
+            )
+            before, place = 0, of_samples[name] if name in of_samples else self.names.index(name)
+        gaps = [m.span() for m in re.finditer(self.layout.separator, row)]
+        starts, ends = [0] + [end for _, end in gaps], [start for start, _ in gaps] + [len(row)]
+        return before + starts[place], before + ends[place]
 
     def split(self, line: str) -> list[str]:
         """The fields of a line, or of a record."""
@@ -83,6 +141,9 @@ class Form:
         """Whether its last line ends too early, or its last record lacks the end."""
         if self.layout.record:
             return not self.rows[-1][1].split("\n")[-1].startswith(self.layout.record[1])
+        if self.layout.transposed:
+            first, *_, last = (len(_fields(line, self.layout, 2)) for line in self.rows[-1][1].split("\n") * 2)
+            return last < first
         return bool(self.rows) and len(self.split(self.rows[-1][1])) < len(self.names)
 
 
@@ -119,17 +180,27 @@ def _fitting(rows: list[tuple[int, str]], layout, table) -> Form | None:
         return Form(layout, list(layout.fields), None, records) if records else None
     first, expected = re.sub("^\ufeff+", "", rows[0][1]), len(layout.fields)
     if layout.header is None:
-        found = len(_fields(first, layout, expected))
-        fits = found == expected or (layout.ragged and found < expected)
+        fields = _fields(first, layout, expected)
+        fits = len(fields) == expected or (layout.ragged if len(fields) < expected else layout.repeated)
+        last = next((c for c in table.columns if place_of(c, layout.fields[-1:]) is not None), None)
+        if layout.repeated and last.pattern:
+            fits = fits and all(re.fullmatch(last.pattern, cell) for cell in fields[expected - 1 :] if cell)
         return Form(layout, list(layout.fields), None, rows) if fits else None
-    names = list(layout.fields) or _fields(first, layout)
-    form = Form(layout, names, rows[0][1], rows[1:])
+    if layout.transposed:
+        records = _records(rows, layout.header)
+        form = Form(layout, [], None, records) if records else None
+        names = form.columns if form and len(_fields(first, layout, 2)) > 1 else [""] * 2
+    else:
+        names = list(layout.fields) or _fields(first, layout)
+        form = Form(layout, names, rows[0][1], rows[1:])
     if not first.startswith(layout.header) or len(set(names)) < len(names):
         return None
     if not layout.fields and layout.keep_where and layout.keep_where[0] not in names:
         return None
     columns = [c for c in table.tool_columns if not c.extract_from_path and not c.since]
-    return form if layout.fields or all(place_of(c, names) is not None for c in columns) else None
+    if layout.wide and not any(re.fullmatch(layout.wide[1], name) for name in names):
+        return None
+    return form if layout.fields or all(place_of(c, form.columns) is not None for c in columns) else None
 
 
 def _records(lines: list[tuple[int, str]], begins: str) -> list[tuple[int, str]] | None:
@@ -147,15 +218,15 @@ def place_of(column, names: list[str]) -> int | None:
 
 def row_of(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[str] | None]:
     """The values of a line, none if it is left out, and the columns that are wrong; `fields` if their number is."""
-    if len(cells) != len(form.names):
+    if len(cells) != len(form.columns):
         return {}, ["fields"]
     left_out, known = form.layout.keep_where or (), set()
-    unwanted = left_out and not re.fullmatch(left_out[1], cells[form.names.index(left_out[0])])
+    unwanted = left_out and not re.fullmatch(left_out[1], cells[form.columns.index(left_out[0])])
     if unwanted and all(_is_shaped(column, cells, form) for column in table.tool_columns if column.pattern):
         return {}, None
     row, wrong = {}, []
     for column in table.tool_columns:
-        place = None if column.extract_from_path else place_of(column, form.names)
+        place = None if column.extract_from_path else place_of(column, form.columns)
         known.add(place)
         cell = cells[place] if place is not None else ""
         if column.extract_from_path:
@@ -170,7 +241,7 @@ def row_of(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[s
             wrong.append(column.name)
     more = {
         name: _plain(cell, form.layout)
-        for place, (name, cell) in enumerate(zip(form.names, cells, strict=True))
+        for place, (name, cell) in enumerate(zip(form.columns, cells, strict=True))
         if place not in known and name not in left_out[:1]
     }
     return row | {"_rescued_data": json.dumps(more, separators=(",", ":"), ensure_ascii=False) if more else None}, wrong
@@ -178,7 +249,7 @@ def row_of(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[s
 
 def _is_shaped(column, cells: list[str], form: Form) -> bool:
     """Whether a cell matches the column's pattern, or is empty or not there."""
-    place = place_of(column, form.names)
+    place = place_of(column, form.columns)
     return place is None or cells[place] == "" or bool(re.fullmatch(column.pattern, cells[place]))
 
 

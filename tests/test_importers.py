@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Desk, importer
-from reference import Form, form_of, lines_of, parse, place_of, row_of
+from reference import Form, form_of, lines_of, parse, row_of
 
-from cdmeventimporters.core.spec import CTS_JOB_ID, Table
+from cdmeventimporters.core.spec import CTS_JOB_ID, CTS_OUTPUT_FILE, Table
 from cdmeventimporters.dev.catalog import load_importers
 
 DATA = ROOT / "tests/data"
@@ -64,10 +64,10 @@ class Case:
         found = self.desk.spark.table(self.desk.lake.prefix + name).where(f"cts_job_id = '{job}'")
         return sorted(map(comparable, found.select(*names_of(self.tables[name])).collect()))
 
-    def expected(self, table: Table, job: str) -> list[tuple]:
-        """The rows that a job of all samples should come to, as an independent reader reads them."""
-        folder = f"{self.desk.lake.bucket}/cts/output/{job}"
-        files = {f"{folder}/{path}": data for path, data in self.samples.items() if is_for(path, table)}
+    def expected(self, table: Table, job: str, files: dict[str, bytes] | None = None) -> list[tuple]:
+        """The rows that a job of all samples, or of other files, should come to, as an independent reader reads them."""
+        folder, files = f"{self.desk.lake.bucket}/cts/output/{job}", files or self.samples
+        files = {f"{folder}/{path}": data for path, data in files.items() if is_for(path, table)}
         rows = parse(files, table, quarantine=False).rows
         assert rows, "the samples hold no row"
         return sorted(comparable(row[c] for c in names_of(table)) for row in rows)
@@ -143,8 +143,9 @@ def truncated(text: str, form: Form) -> str:
     last = form.rows[-1][1]
     if form.layout.record:
         return text[: text.rindex("\n" + form.layout.record[1])]
+    last = last.split("\n")[-1]
     ends = [m.start() for m in re.finditer(form.layout.separator, last)]
-    return text[: text.rindex(last) + ends[len(form.names) - 2]]
+    return text[: text.rindex(last) + ends[0 if form.layout.transposed else len(form.names) - 2]]
 
 
 def test_a_truncated_file_is_refused(case):
@@ -174,14 +175,46 @@ def test_an_empty_file_and_those_of_all_other_tools_are_refused(case):
         assert re.search("the header lacks|but the first line", said)
 
 
+def test_rows_of_two_files_that_share_identifiers_are_kept_or_equal(case):
+    """They stand side by side where the key holds the file; elsewhere equal ones are one row, and others an error."""
+    twice = {f"{n}/{path}": data for n in (1, 2) for path, data in case.samples.items()}
+    job = case.good(twice).job_info["id"]
+    for name, table in case.tables.items():
+        assert case.rows(name, job) == case.expected(table, job, twice)
+        for path, form in case.read(table).items():
+            if rows := row_without_a_value(form, table):
+                twice[f"2/{path}"] = case.samples[path].decode().replace(*rows, 1).encode()
+    if all(CTS_OUTPUT_FILE.name in table.key for table in case.tables.values()):
+        job = case.good(twice).job_info["id"]
+        for name, table in case.tables.items():
+            assert case.rows(name, job) == case.expected(table, job, twice)
+    else:
+        said = case.bad(twice)
+        assert re.search(r"\d+ keys? (has|have) rows that differ:", said)
+        assert re.search(r"/1/.*, line \d+, .* and .*/2/.*, line \d+: they differ in ", said)
+
+
+def row_without_a_value(form: Form, table: Table) -> tuple[str, str] | None:
+    """A row of a file, and the same without the value of a column that may be empty; None if there is none."""
+    free = [c for c in table.written_columns if not c.required and c.name not in table.key and not c.extract]
+    for _, row in form.rows:
+        for column in free:
+            if form.layout.aligned or not form.span(row, column) or not is_kept(row, form, table):
+                continue
+            start, end = form.span(row, column)
+            if row[start:end] not in ("", *column.na_values, *table.na_values):
+                return row, row[:start] + row[end:]
+    return None
+
+
 def with_bad_cell(text: str, form: Form, table: Table) -> tuple[str, int, str]:
     """A file with a word for a number in a row, or nothing for a name if there are no numbers; the row's line and what is said."""
-    number, row = next((n, row) for n, row in form.rows if row_of(form.split(row), form, table, "")[0])
+    number, row = next((n, row) for n, row in form.rows if is_kept(row, form, table))
     numbers = [c for c in table.written_columns if c.type not in ("string", "array<string>")]
     names = [c for c in table.written_columns if c.name in table.key]
-    column = next(c for c in numbers + names if place_of(c, form.names) is not None)
+    column = next(c for c in numbers + names if form.span(row, c))
     bad = "x" if column in numbers else ""
-    start, end = span(row, form, place_of(column, form.names))
+    start, end = form.span(row, column)
     begin = text.index(row.split("\n")[0])
     before, cell, after = (part.split("\n") for part in (row[:start], row[start:end], row[end:]))
     line = before[-1] + cell[0] + after[0]
@@ -189,12 +222,9 @@ def with_bad_cell(text: str, form: Form, table: Table) -> tuple[str, int, str]:
     return text[:begin] + bad + text[begin + len(cell[0]) :], number, f"column {column.name}: {bad!r} is"
 
 
-def span(row: str, form: Form, place: int) -> tuple[int, int]:
-    """Where in a row a cell begins and ends, with the quotes around it."""
-    if form.layout.record:
-        return re.search(form.layout.patterns[place], row).span(1)
-    gaps = [m.span() for m in re.finditer(form.layout.separator, row)]
-    return ([0] + [end for _, end in gaps])[place], ([start for start, _ in gaps] + [len(row)])[place]
+def is_kept(row: str, form: Form, table: Table) -> bool:
+    """Whether a line makes rows that are not left out."""
+    return any(row_of(cells, form, table, "")[0] for cells in form.rows_in(row))
 
 
 def test_one_bad_cell_is_refused(case):

@@ -115,14 +115,14 @@ _BAD = "CASE WHEN _left_out THEN NULL ELSE size(_faults) > 0 AND monotonically_i
 def check_cells(
     cells: DataFrame,  # from `read_cells`
     table: Table,
-) -> DataFrame:  # typed tool columns; `_rescued_data`; `_file`, `_line`, `_number`; `_faults`, an array of sentences; `_bad`, NULL for a row that is left out
+) -> DataFrame:  # typed tool columns; `_rescued_data`; `_file`, `_line`, `_number`, `_nth`; `_faults`, an array of sentences; `_bad`, NULL for a row that is left out
     "Return each row with its values and its faults."
     judged = {c.name: _judge(c, required=c.required or c.name in table.key) for c in table.tool_columns}
     shifted = "array(format_string('%d fields where %d are expected', _found, _expected))"
     shapely = [f"{_misshapen(c)} IS NULL" for c in table.tool_columns if c.pattern]
     faults = f"filter(array({', '.join(fault for _, fault in judged.values())}), fault -> fault IS NOT NULL)"
     checked = _with_nulls(cells, table).selectExpr(
-        *(c for c in cells.columns if c in ("_file", "_line", "_number")),
+        *(c for c in cells.columns if c in ("_file", "_line", "_number", "_nth")),
         *(f"{value} AS `{name}`" for name, (value, _) in judged.items()),
         RESCUED_DATA.name,
         f"CASE WHEN _found <> _expected THEN {shifted} ELSE {faults} END AS _faults",
@@ -135,18 +135,18 @@ def count_rows(
     files: OutputFiles,
     rows: DataFrame,  # from `check_cells`
     table: Table,
-    expected: Mapping[str, int],  # {path: number of its rows}, from `file_formats`
+    expected: Mapping[str, int],  # {path: number of its lines or records}, from `file_formats`
 ) -> tuple[DataFrame, Counted]:
     "Return the rows to work with, and their numbers; raise `ImportFailed` if a file does not have the rows it should."
     rows, counted = files.evaluate(rows, table.key_in_job)
-    if counted.rows != sum(expected.values()):
+    if counted.lines != sum(expected.values()):
         raise _rows_missing(rows, expected)
     return rows, counted
 
 # %% ../../nbs/core/06_check.ipynb #3b05751a
 def _rows_missing(rows: DataFrame, expected: Mapping[str, int]) -> ImportFailed:
     "Return the error that says which files do not have the rows they should."
-    found = {r._file: r["count"] for r in rows.groupBy("_file").count().collect()}
+    found = {r._file: r["count"] for r in rows.where("_nth = 0").groupBy("_file").count().collect()}
     wrong = [(file, n, found.get(file, 0)) for file, n in expected.items() if n != found.get(file, 0)]
     return ImportFailed(
         "A file does not consist of one header line and rows, or it changed while it was read:",

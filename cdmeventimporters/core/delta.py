@@ -30,6 +30,7 @@ from cdmeventimporters.core.tables import (
     ddl_of,
     frame_of,
     merge_statement,
+    other_format,
     temporary_view,
 )
 
@@ -107,15 +108,11 @@ class DeltaSchemas(TableSchemas):
     def describe(self, table: str) -> dict[str, str]:
         if not self.spark.catalog.tableExists(quoted(table)):
             return {}
-        rows = [(r.col_name, r.data_type) for r in self.spark.sql(f"DESCRIBE TABLE EXTENDED {quoted(table)}").collect()]
-        end = next(i for i, (name, _) in enumerate(rows) if not name or name.startswith("#"))
-        provider = dict(rows[end:]).get("Provider") or "view"
+        types, about = self.read_description(table)
+        provider = about.get("Provider") or "view"
         if provider.lower() != "delta":
-            raise ImportFailed(
-                f"{table} is a {provider}; expected a Delta table.",
-                todo="Name another table in the importer's YAML file, or move this one.",
-            )
-        return {name.lower(): kind for name, kind in rows[:end]}
+            raise other_format(table, provider, "a Delta")
+        return types
 
     def create(self, table: str, columns: Sequence[Column], comment: str) -> None:
         try:

@@ -62,6 +62,7 @@ class Sniffed(NamedTuple):
     first: str | None  # line; None if all lines are comments
     last: str | None  # line
     rows: int  # number of lines that begin a row, including the header
+    names: tuple[str, ...] = ()  # first fields of all lines, of a transposed layout
 
 # %% ../../nbs/core/04_files.ipynb #e40a0a80
 class SniffedFile(NamedTuple):
@@ -74,6 +75,7 @@ class SniffedFile(NamedTuple):
 class Counted(NamedTuple):
     "Numbers of checked rows."
 
+    lines: int  # lines or records that were read; some make several rows
     rows: int
     good: int
     bad: int
@@ -110,7 +112,7 @@ class OutputFiles(ABC):
     @abstractmethod
     def evaluate(
         self,
-        rows: DataFrame,  # checked rows of these files: with `_bad`, NULL for a row that its layout leaves out
+        rows: DataFrame,  # checked rows of these files: with `_bad`, NULL for one that is left out, and `_nth` of its line, from 0
         key: Sequence[str],  # columns
     ) -> tuple[DataFrame, Counted]:
         "Return the rows to work with from now on, and their numbers."
@@ -139,16 +141,21 @@ def lines_of(
         if line
     ]
 
+# %% ../../nbs/core/04_files.ipynb #0516c419
+def _sniff(seen: list[str], layout: Layout) -> Sniffed:
+    "Return what a layout sees of these lines, which are no comments."
+    names = tuple(layout.split(line)[0] for line in seen) if layout.transposed else ()
+    return Sniffed(seen[0], seen[-1], sum(map(layout.begins, seen)), names) if seen else Sniffed(None, None, 0)
+
 # %% ../../nbs/core/04_files.ipynb #f1c1d9bf
 def sniff_lines(
     lines: list[Row],  # of one file, from `lines_of`
     layouts: Sequence[Layout],
 ) -> SniffedFile:
     "Return what each layout sees of a file whose lines are at hand."
-    sniffed = []
-    for layout in layouts:
-        seen = [line._line for line in lines if not layout.is_comment(line._line)]
-        sniffed.append(Sniffed(seen[0], seen[-1], sum(map(layout.begins, seen))) if seen else Sniffed(None, None, 0))
+    sniffed = [
+        _sniff([line._line for line in lines if not layout.is_comment(line._line)], layout) for layout in layouts
+    ]
     return SniffedFile(next((line._line for line in lines if line._broken), None), sniffed)
 
 # %% ../../nbs/core/04_files.ipynb #e3f4fd88
@@ -197,7 +204,10 @@ class DriverFiles(OutputFiles):
         good, bad = [row for row in held if row._bad is False], sum(bool(row._bad) for row in held)
         first = [row[key[0]] for row in good]
         keys = {tuple(row[k] for k in key) for row in good}
-        counted = Counted(len(held), len(good), bad, len(keys), min(first, default=None), max(first, default=None))
+        lines = sum(row._nth == 0 for row in held)
+        counted = Counted(
+            lines, len(held), len(good), bad, len(keys), min(first, default=None), max(first, default=None)
+        )
         return _frame_of(self.spark, held, dict(rows.dtypes)), counted
 
     def queries(self) -> AbstractContextManager[None]:
@@ -250,14 +260,22 @@ def _sniffed_by(layout: Layout) -> Expression:
     "Return the aggregate that is a layout's `Sniffed`."
     text, place = F.expr(_TEXT), F.struct("_block", "_index")
     seen = F.when(~F.expr(is_comment(layout)), place)
-    begun = F.when(F.col("_line").startswith(layout.record[0]), seen) if layout.record else seen
-    return F.struct(F.min_by(text, seen), F.max_by(text, seen), F.count(begun))
+    begun = F.when(F.col("_line").startswith(layout.first_line), seen) if layout.first_line else seen
+    return F.struct(F.min_by(text, seen), F.max_by(text, seen), F.count(begun), _names_seen(layout))
+
+# %% ../../nbs/core/04_files.ipynb #f2b493a8
+def _names_seen(layout: Layout) -> Expression:
+    "Return the aggregate that is the first fields of all lines, in order, of a transposed layout."
+    if not layout.transposed:
+        return F.array().cast("array<string>")
+    named = F.struct("_block", "_index", F.split(F.expr(_TEXT), layout.separator, -1)[0].alias("_name"))
+    return F.array_sort(F.collect_list(named))["_name"]
 
 # %% ../../nbs/core/04_files.ipynb #b8e5602f
 def _counted_by(key: Sequence[str]) -> tuple[Expression, ...]:
-    "Return the aggregates that are `Counted`, over rows grouped by `_bad` and key with their number as `_rows`."
+    "Return the aggregates that are `Counted`, over rows grouped by `_bad` and key, with `_lines` and `_rows` counted."
     good, none = ~F.col("_bad"), F.lit(0)
-    lengths = (F.col("_rows"), F.when(good, F.col("_rows")), F.when(F.col("_bad"), F.col("_rows")))
+    lengths = (F.col("_lines"), F.col("_rows"), F.when(good, F.col("_rows")), F.when(F.col("_bad"), F.col("_rows")))
     first = F.when(good, F.col(key[0]))
     return *(F.coalesce(F.sum(length), none) for length in lengths), F.count_if(good), F.min(first), F.max(first)
 
@@ -272,7 +290,12 @@ class SparkFiles(OutputFiles):
             F.when(F.col("_broken"), F.expr(_TEXT)), F.when(F.col("_broken"), F.struct("_block", "_index"))
         )
         found = self.lines(self.paths).groupBy("_file").agg(first_broken, *map(_sniffed_by, layouts)).collect()
-        return {path: SniffedFile(broken, [Sniffed(*s) for s in sniffed]) for path, broken, *sniffed in found}
+        return {
+            path: SniffedFile(
+                broken, [Sniffed(first, last, rows, tuple(names)) for first, last, rows, names in sniffed]
+            )
+            for path, broken, *sniffed in found
+        }
 
     def lines(self, paths: list[str], record: str | None = None, numbered: bool = False) -> DataFrame:
         lines = _all_lines(self.spark, paths)
@@ -280,7 +303,8 @@ class SparkFiles(OutputFiles):
         return _as_records(lines, record) if record else lines
 
     def evaluate(self, rows: DataFrame, key: Sequence[str]) -> tuple[DataFrame, Counted]:
-        by_key = rows.groupBy("_bad", *key).agg(F.count("*").alias("_rows"))
+        lines, every = F.count_if(F.col("_nth") == 0), F.count("*")
+        by_key = rows.groupBy("_bad", *key).agg(lines.alias("_lines"), every.alias("_rows"))
         return rows, Counted(*by_key.agg(*_counted_by(key)).collect()[0])
 
     def queries(self) -> AbstractContextManager[None]:

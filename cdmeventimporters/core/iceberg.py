@@ -31,6 +31,7 @@ from cdmeventimporters.core.tables import (
     changes_query,
     ddl_of,
     merge_statement,
+    other_format,
     temporary_view,
 )
 
@@ -51,16 +52,14 @@ class IcebergSchemas(TableSchemas):
     def describe(self, table: str) -> dict[str, str]:
         if not self.spark.catalog.tableExists(quoted(table)):
             if self._is_view(table):
-                raise self._not_ours(table, "view")
+                raise other_format(table, "view", "an Iceberg")
             return {}
         self.spark.sql(f"REFRESH TABLE {quoted(table)}")
-        rows = [(r.col_name, r.data_type) for r in self.spark.sql(f"DESCRIBE TABLE EXTENDED {quoted(table)}").collect()]
-        end = next(i for i, (name, _) in enumerate(rows) if not name or name.startswith("#"))
-        about = dict(rows[end:])
+        types, about = self.read_description(table)
         if about["Provider"] != "iceberg":
-            raise self._not_ours(table, about["Provider"])
+            raise other_format(table, about["Provider"], "an Iceberg")
         self._check_isolation(table, about.get("Table Properties", ""))
-        return {name.lower(): kind for name, kind in rows[:end]}
+        return types
 
     def _is_view(self, table: str) -> bool:
         "Return whether there is a view of this name: it is no table, but a table cannot be created beside it."
@@ -69,11 +68,6 @@ class IcebergSchemas(TableSchemas):
             return False
         views = self.spark.sql(f"SHOW VIEWS IN `{namespace}` LIKE {literal(name)}").collect()
         return any(view.viewName == name and not view.isTemporary for view in views)
-
-    def _not_ours(self, table: str, kind: str) -> ImportFailed:
-        "Return the error that a table has another format."
-        todo = "Name another table in the importer's YAML file, or move this one."
-        return ImportFailed(f"{table} is a {kind}; expected an Iceberg table.", todo=todo)
 
     def _check_isolation(self, table: str, properties: str) -> None:
         "Raise `ImportFailed` if the table's isolation lets two drivers insert the same rows."

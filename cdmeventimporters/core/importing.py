@@ -146,14 +146,16 @@ REJECTED_KEY = (CTS_JOB_ID.name, "revision", CTS_OUTPUT_FILE.name, "line")
 
 # %% ../../nbs/core/13_importing.ipynb #19043b3c
 def _rejected(numbered: DataFrame, target: Target) -> DataFrame:
-    "Return the bad rows with the columns of the quarantine."
+    "Return the lines of the bad rows with the columns of the quarantine."
     values = _lineage(target.job) | {
         "revision": F.lit(target.table.revision),
         "line": F.col("_number"),
         "row": F.col("_line"),
-        "reasons": F.array_join("_faults", "; "),
+        "reasons": F.array_join("_reasons", "; "),
     }
-    return _with_columns(numbered.where("_bad"), REJECTED_COLUMNS, values)
+    of_rows = F.array_sort(F.collect_list(F.struct("_nth", "_faults")))["_faults"]
+    lines = numbered.where("_bad").groupBy("_file", "_number", "_line").agg(F.flatten(of_rows).alias("_reasons"))
+    return _with_columns(lines, REJECTED_COLUMNS, values)
 
 # %% ../../nbs/core/13_importing.ipynb #17c9214e
 def check_rows(

@@ -9,6 +9,7 @@ __all__ = ['WRITE_AGAIN', 'DECLARE', 'FileFormat', 'file_format', 'FileFault', '
 # %% ../../nbs/core/05_rows.ipynb #eeb10f71
 import re
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from functools import reduce
 from typing import NamedTuple
 
@@ -20,11 +21,52 @@ from .errors import ImportFailed, first_cases
 from .files import OutputFiles, Sniffed, SniffedFile, is_comment
 from .spec import LIMITS, RESCUED_DATA, Column, Layout, Table, spelling
 
+# %% ../../nbs/core/05_rows.ipynb #c6126cd6
+class FileFormat(NamedTuple):
+    "How files are read that have one layout and one header line."
+
+    layout: Layout
+    header: str | None  # line; None if the layout has none
+    lines: tuple[str, ...] = ()  # names of the lines, of a transposed layout
+
+    @property
+    def fields(self) -> list[str]:
+        "The names of a line's fields, as the tool spells them."
+        return list(self.layout.fields) or self.layout.split(self.header or "")
+
+    @property
+    def limit(self) -> int:
+        "The number of fields that a line is split into at most; -1 for any number."
+        return (2 if self.lines else len(self.fields)) if self.layout.aligned else -1
+
+    @property
+    def samples(self) -> dict[str, dict[str, int]]:
+        "The places of each sample's fields, by name, of a layout with a column for each sample."
+        places: dict[str, dict[str, int]] = {}
+        for place, name in enumerate(self.fields):
+            if self.layout.wide and (found := re.fullmatch(self.layout.wide[1], name)):
+                places.setdefault(found[1], {})[found[2]] = place
+        return places
+
+    @property
+    def names(self) -> list[str]:
+        "The names of a row's fields."
+        if not self.layout.wide:
+            return list(self.lines) or self.fields
+        of_samples = list(self.samples.values())
+        taken = {place for places in of_samples for place in places.values()}
+        fixed = [name for place, name in enumerate(self.fields) if place not in taken]
+        return [*fixed, self.layout.wide[0], *dict.fromkeys(name for places in of_samples for name in places)]
+
 # %% ../../nbs/core/05_rows.ipynb #9deea21d
-def _header_faults(header: list[str], layout: Layout, table: Table) -> Iterator[str]:
-    "Yield what is wrong with the names in `header`, a sentence each."
-    if twice := sorted({name for name in header if header.count(name) > 1}):
+def _header_faults(form: FileFormat, table: Table) -> Iterator[str]:
+    "Yield what is wrong with the names of the fields, a sentence each."
+    spelt, header, layout = list(form.lines) or form.fields, form.names, form.layout
+    if twice := sorted({name for name in spelt if spelt.count(name) > 1}):
         yield f"the header names {', '.join(map(repr, twice))} twice"
+    if layout.wide and not form.samples:
+        yield f"no name in the header matches {layout.wide[1]!r}"
+        return
     declared = {c.name: spelling(c, header) for c in table.written_columns}
     missing = [c.header or c.name for c in table.written_columns if not declared[c.name] and not c.since]
     missing += [layout.keep_where[0]] if layout.keep_where and layout.keep_where[0] not in header else []
@@ -44,6 +86,13 @@ def _rest(header: list[str], known: set[str]) -> str:
     )
     return f"its columns that are not declared: {shown}" if unknown else f"it has only {shown}"
 
+# %% ../../nbs/core/05_rows.ipynb #15224555
+def _is_shaped(fields: list[str], layout: Layout, table: Table) -> bool:
+    "Return whether the values of a repeated last field match the pattern of its column: any line has enough fields."
+    name = layout.fields[-1]
+    pattern = next((c.pattern for c in table.written_columns if spelling(c, [name])), None) if layout.repeated else None
+    return all(re.fullmatch(pattern or ".*", value) for value in fields[len(layout.fields) - 1 :] if value)
+
 # %% ../../nbs/core/05_rows.ipynb #8f7726fb
 def _misfits(sniffed: Sniffed, layout: Layout, table: Table) -> Iterator[str]:
     "Yield what keeps a file from having this layout, a sentence each."
@@ -56,29 +105,14 @@ def _misfits(sniffed: Sniffed, layout: Layout, table: Table) -> Iterator[str]:
         if not layout.begins(sniffed.first):
             yield other
     elif layout.header is None:
-        if len(found) != expected and not (layout.ragged and len(found) < expected):
+        if (len(found) < expected and not layout.ragged) or (len(found) > expected and not layout.repeated):
             yield f"the first line has {len(found)} fields: {sniffed.first[:80]!r}"
-    elif not sniffed.first.lstrip("\ufeff").startswith(layout.header):
+        elif not _is_shaped(found, layout, table):
+            yield other
+    elif not sniffed.first.lstrip("\ufeff").startswith(layout.header) or (layout.transposed and len(found) < 2):
         yield other
     elif not layout.fields:
-        yield from _header_faults(layout.split(sniffed.first), layout, table)
-
-# %% ../../nbs/core/05_rows.ipynb #c6126cd6
-class FileFormat(NamedTuple):
-    "How files are read that have one layout and one header line."
-
-    layout: Layout
-    header: str | None  # line; None if the layout has none
-
-    @property
-    def names(self) -> list[str]:
-        "The names of the fields, as the tool spells them."
-        return list(self.layout.fields) or self.layout.split(self.header or "")
-
-    @property
-    def limit(self) -> int:
-        "The number of fields that Spark splits a line into at most; -1 for any number."
-        return len(self.names) if self.layout.aligned else -1
+        yield from _header_faults(FileFormat(layout, sniffed.first, sniffed.names), table)
 
 # %% ../../nbs/core/05_rows.ipynb #4aa95d9a
 def file_format(
@@ -88,7 +122,8 @@ def file_format(
     "Return how to read a file, by the first layout that fits, and what that layout sees of it; None if none fits."
     for layout, sniffed in zip(table.layouts, file.by_layout, strict=True):
         if not any(_misfits(sniffed, layout, table)):
-            return FileFormat(layout, sniffed.first if layout.header is not None else None), sniffed
+            header = None if layout.transposed or layout.header is None else sniffed.first
+            return FileFormat(layout, header, sniffed.names), sniffed
     return None
 
 # %% ../../nbs/core/05_rows.ipynb #d0a64c5b
@@ -130,7 +165,8 @@ def _truncation(form: FileFormat, sniffed: Sniffed) -> str | None:
         )
     if form.layout.ragged or (form.header is not None and sniffed.rows == 1):
         return None
-    expected, found = len(form.names), len(form.layout.split(last, form.limit))
+    first = form.layout.split(sniffed.first or "", form.limit)
+    expected, found = len(first if form.lines else form.fields), len(form.layout.split(last, form.limit))
     return (
         f"the last line has {found} of {expected} fields, so the file is truncated: {last[:80]!r}"
         if found < expected
@@ -152,6 +188,11 @@ def file_fault(
     truncation = _truncation(*found)
     return FileFault(truncation, WRITE_AGAIN) if truncation else None
 
+# %% ../../nbs/core/05_rows.ipynb #6918c287
+def _is_named(path: str, table: Table) -> bool:
+    "Return whether an output is the table's by its name, whatever it holds."
+    return fnmatchcase(path.rsplit("/", 1)[-1], table.files)
+
 # %% ../../nbs/core/05_rows.ipynb #5f023a84
 def fits_by_content(
     file: SniffedFile | None,  # None if the file has no lines
@@ -163,23 +204,34 @@ def fits_by_content(
     (form, sniffed), columns = found, [c for c in table.written_columns if c.pattern]
     if form.layout.header is not None or form.layout.record:
         return True
-    cells = dict(zip(form.names, form.layout.split(sniffed.first or "", len(form.names)), strict=False))
-    return bool(columns) and all(re.fullmatch(c.pattern or "", cells.get(c.header or c.name, "")) for c in columns)
+
+    def looks_right(line: str | None) -> bool:
+        cells = dict(zip(form.names, form.layout.split(line or "", len(form.names)), strict=False))
+        return all(re.fullmatch(c.pattern or "", cells.get(spelling(c, form.names) or "", "")) for c in columns)
+
+    return bool(columns) and (looks_right(sniffed.first) or looks_right(sniffed.last))
+
+# %% ../../nbs/core/05_rows.ipynb #3cfae001
+def _faulty(faults: Mapping[str, FileFault], count: int) -> ImportFailed:
+    "Return the error that says which of `count` files are faulty."
+    return ImportFailed(
+        f"{len(faults)} of {count} output files cannot be imported:",
+        first_cases([f"{path}: {fault.text}" for path, fault in faults.items()]),
+        " ".join(dict.fromkeys(fault.todo for fault in faults.values())),
+    )
 
 # %% ../../nbs/core/05_rows.ipynb #411036e1
 def file_formats(
     files: OutputFiles,
     table: Table,
-) -> dict[FileFormat, dict[str, int]]:  # {format: {path: number of its rows}}, without candidates that are left out
+) -> dict[
+    FileFormat, dict[str, int]
+]:  # {format: {path: number of its lines or records}}, without candidates that are left out
     "Return the files by their format; raise `ImportFailed` if one is faulty as a whole, or if no layout fits any of them."
     sniffed = files.sniff(table.layouts)
-    taken = [p for p in files.paths if table.claims(p) or fits_by_content(sniffed.get(p), table)] or files.paths
+    taken = [p for p in files.paths if _is_named(p, table) or fits_by_content(sniffed.get(p), table)] or files.paths
     if faults := {path: fault for path in taken if (fault := file_fault(sniffed.get(path), table))}:
-        raise ImportFailed(
-            f"{len(faults)} of {len(taken)} output files cannot be imported:",
-            first_cases([f"{path}: {fault.text}" for path, fault in faults.items()]),
-            " ".join(dict.fromkeys(fault.todo for fault in faults.values())),
-        )
+        raise _faulty(faults, len(taken))
     formats: dict[FileFormat, dict[str, int]] = {}
     for path in taken:
         if found := file_format(sniffed[path], table):
@@ -188,9 +240,9 @@ def file_formats(
     return formats
 
 # %% ../../nbs/core/05_rows.ipynb #7aece318
-def _fields(form: FileFormat) -> Expression:
+def _fields(line: Expression, form: FileFormat) -> Expression:
     "Return the fields of a line, as an array."
-    layout, line = form.layout, F.col("_line")
+    layout = form.layout
     if layout.record:
         return F.array(*(F.regexp_extract(line, pattern, 1) for pattern in layout.patterns))
     line = F.regexp_replace(line, rf"(?:{layout.separator})\z", "") if layout.trailing else line
@@ -240,19 +292,65 @@ def _rescued(fields: Expression, form: FileFormat, places: Mapping[str, int]) ->
     pairs = (x for name, place in others for x in (F.lit(name), _number(F.get(fields, F.lit(place)), form.layout)))
     return F.to_json(F.create_map(*pairs)) if others else F.lit(None)
 
+# %% ../../nbs/core/05_rows.ipynb #c27abc70
+def _transposed(form: FileFormat) -> tuple[Expression, Expression, Expression]:
+    "Return the rows of a transposed file whose text is one line, and the numbers of fields found and expected in its lines."
+    lines = F.transform(F.split("_line", "\n"), lambda line: _fields(line, form))
+    sizes, expected = F.transform(lines, F.size), F.size(F.get(lines, F.lit(0)))
+    odd = F.filter(sizes, lambda size: size != expected)
+    nth = F.sequence(F.lit(1), expected - 1)
+    rows = F.transform(nth, lambda place: F.transform(lines, lambda fields: F.get(fields, place)))
+    return rows, F.coalesce(F.get(odd, F.lit(0)), expected), expected
+
+# %% ../../nbs/core/05_rows.ipynb #d8bd96dd
+def _unpivoted(fields: Expression, form: FileFormat) -> Expression:
+    "Return the rows of a line with a column for each sample."
+    new, of_line = form.layout.wide, {name: place for place, name in enumerate(form.fields)}
+
+    def value(sample: str, name: str) -> Expression:
+        if new and name == new[0]:
+            return F.lit(sample)
+        place = form.samples[sample].get(name, of_line.get(name))
+        return F.lit("") if place is None else F.get(fields, F.lit(place))
+
+    return F.array(*(F.array(*(value(sample, name) for name in form.names)) for sample in form.samples))
+
+# %% ../../nbs/core/05_rows.ipynb #2e8eef1b
+def _repeated(fields: Expression, count: int) -> Expression:
+    "Return the rows of a line whose last field comes several times."
+    each = F.slice(fields, count, F.greatest(F.size(fields) - (count - 1), F.lit(0)))
+    rows = F.transform(each, lambda value: F.concat(F.slice(fields, 1, count - 1), F.array(value)))
+    return F.when(F.size(fields) > count, rows).otherwise(F.array(fields))
+
+# %% ../../nbs/core/05_rows.ipynb #945a8153
+def _split(lines: DataFrame, form: FileFormat) -> tuple[DataFrame, Expression, Expression]:
+    "Return the lines with the `_fields` of each row and its place in the line, `_nth`, and the numbers of fields found and expected."
+    fields, count = _fields(F.col("_line"), form), len(form.fields)
+    found, expected = F.size(fields), F.lit(count)
+    if form.layout.repeated:
+        rows, found = _repeated(fields, count), F.least(found, expected)
+    elif form.layout.wide:
+        rows = F.when(found == expected, _unpivoted(fields, form)).otherwise(F.array(fields))
+    elif form.lines:
+        rows, found, expected = _transposed(form)
+    else:
+        return lines.select("*", F.lit(0).alias("_nth"), fields.alias("_fields")), F.size("_fields"), expected
+    return lines.select("*", F.posexplode(rows).alias("_nth", "_fields")), found, expected
+
 # %% ../../nbs/core/05_rows.ipynb #bcd16b8d
 def _cells(lines: DataFrame, form: FileFormat, table: Table) -> DataFrame:
     "Return the lines of files of this format as rows of strings."
-    fields, names = _fields(form), form.names
+    (rows, found, expected), names = _split(lines, form), form.names
+    fields = F.col("_fields")
     places = {c.name: names.index(h) for c in table.written_columns if (h := spelling(c, names))}
-    found, expected = F.size(fields), F.lit(len(names))
 
     def cell(column: Column) -> Expression:
         field = F.get(fields, F.lit(places[column.name])) if column.name in places else F.lit(None)
         return _cell(field, column, form.layout).cast("string").alias(column.name)
 
-    return lines.select(
+    return rows.select(
         *lines.columns,
+        "_nth",
         (F.greatest(found, expected) if form.layout.ragged else found).alias("_found"),
         expected.alias("_expected"),
         _left_out(fields, form).alias("_left_out"),
@@ -266,12 +364,11 @@ def read_cells(
     formats: Mapping[FileFormat, Mapping[str, int]],  # from `file_formats`
     table: Table,
     numbered: bool = False,  # also give each row its line number
-) -> DataFrame:  # what `OutputFiles.lines` gives; a string for each tool column; `_rescued_data`; `_found` and `_expected` fields; `_left_out`
+) -> DataFrame:  # what `OutputFiles.lines` gives; `_nth` row of its line, from 0; a string for each tool column; `_rescued_data`; `_found` and `_expected` fields; `_left_out`
     "Return all rows of the files, columns by name."
     parts = []
     for form, paths in formats.items():
-        record = form.layout.record[0] if form.layout.record else None
-        rows = files.lines(list(paths), record, numbered).where(f"NOT ({is_comment(form.layout)})")
+        rows = files.lines(list(paths), form.layout.first_line, numbered).where(f"NOT ({is_comment(form.layout)})")
         rows = rows if form.header is None else rows.where(F.col("_line") != form.header)
         parts.append(_cells(rows, form, table))
     return reduce(DataFrame.unionByName, parts)

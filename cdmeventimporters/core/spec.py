@@ -4,13 +4,12 @@
 
 # %% auto #0
 __all__ = ['LIMITS', 'TYPES', 'COMMA', 'CTS_JOB_ID', 'CTS_COMPLETION_TIME', 'CTS_IMAGE_DIGEST', 'CTS_OUTPUT_FILE', 'RESCUED_DATA',
-           'LINEAGE', 'Column', 'Layout', 'Table', 'spelling']
+           'LINEAGE', 'Column', 'Layout', 'genome_before', 'Table', 'spelling']
 
 # %% ../../nbs/core/02_spec.ipynb #f46e006f
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
 # %% ../../nbs/core/02_spec.ipynb #449cbe40
 LIMITS = {"int": (-(2**31), 2**31 - 1), "bigint": (-(2**63), 2**63 - 1)}
@@ -89,9 +88,7 @@ class Layout:
     "The layout of a file's lines; raises `ValueError` when it is declared wrongly."
 
     header: str | None = ""  # how the header line begins; None if there is none
-    fields: tuple[
-        str, ...
-    ] = ()  # names as the tool spells them, where no header line gives them; of a record {name: pattern with one group}
+    fields: tuple[str, ...] = ()  # names, where no header line gives them; of a record {name: pattern with one group}
     record: tuple[str, str] | None = None  # beginnings of the first and the last line, where a row spans several
     patterns: tuple[str, ...] = field(default=(), init=False)  # those of a record's fields
     comment: str | None = None  # beginning of lines that are neither header nor row
@@ -101,6 +98,11 @@ class Layout:
     padded: bool = False  # numbers have blanks around them
     ragged: bool = False  # the last fields of a row may be missing
     trailing: bool = False  # a delimiter may follow the last field
+    repeated: bool = False  # the last field may come several times, and each makes a row
+    wide: tuple[str, str] | None = (
+        None  # (name of a field, pattern of headers with two groups: its value, another field)
+    )
+    transposed: bool = False  # each line is a field: its name, then its value in each row; `header` begins the first
     keep_where: tuple[str, str] | None = None  # (field, regular expression): only rows whose field matches it are kept
     written_by: str | None = None  # command or option of the tool that writes it, for error messages
 
@@ -115,23 +117,24 @@ class Layout:
         return _described(self) + (f", written by {self.written_by}" if self.written_by else "")
 
     @property
+    def first_line(self) -> str | None:
+        "How the first of several lines begins that are read as one; None if each line is read by itself."
+        return self.record[0] if self.record else self.header if self.transposed else None
+
+    @property
     def aligned(self) -> bool:
         "Whether blanks separate the fields, so that the last one may contain blanks."
         return self.separator not in ("\t", COMMA)
 
-    def split(
-        self,
-        line: str,
-        limit: int = 0,  # number of fields, if known: the last of aligned fields takes the rest of the line
-    ) -> list[str]:
-        "Return the fields of a line."
+    def split(self, line: str, limit: int = 0) -> list[str]:
+        "Return the fields of a line; if there is a limit to their number, the last of aligned fields takes the rest."
         line = re.sub(rf"(?:{self.separator})\Z", "", line) if self.trailing else line
         fields = re.split(self.separator, line.lstrip("\ufeff"), maxsplit=max(0, limit - 1) if self.aligned else 0)
         return [_unquoted(field) for field in fields] if self.quoted else fields
 
     def begins(self, line: str) -> bool:
         "Return whether a row begins with this line, which is no comment."
-        return not self.record or line.startswith(self.record[0])
+        return line.startswith(self.first_line or "")
 
     def is_comment(self, line: str) -> bool:
         "Return whether a line is neither header nor row."
@@ -160,8 +163,12 @@ def _layout_mistakes(layout: Layout) -> Iterator[str]:
         yield "without a header line, fields= must name the columns."
     if bool(layout.record) != bool(layout.patterns) or (layout.record and layout.header is not None):
         yield "a record has no header line, and each of its fields a pattern: header=None, record=, fields={name: pattern}."
-    if layout.ragged and not layout.fields:
-        yield "ragged=True needs fields=: only the number of fields tells a short row from a truncated one."
+    if (layout.ragged or layout.repeated) and not layout.fields:
+        yield "ragged=True and repeated=True need fields=: only the number of fields tells a short row from a truncated one."
+    if layout.transposed and (not layout.header or layout.comment or layout.fields):
+        yield "transposed=True needs the header= of the first line, and has neither comment= nor fields=."
+    if layout.wide and (re.compile(layout.wide[1]).groups != 2 or layout.fields or layout.transposed):
+        yield f"wide={layout.wide!r} needs two groups, and a header line that names the columns."
     if len(set(layout.fields)) < len(layout.fields):
         yield f"fields={layout.fields!r} names a column twice."
     if layout.keep_where and layout.fields and layout.keep_where[0] not in layout.fields:
@@ -186,6 +193,16 @@ RESCUED_DATA = Column("_rescued_data", "string", "Columns of the file that the i
 
 # %% ../../nbs/core/02_spec.ipynb #944cacc7
 LINEAGE = (CTS_JOB_ID, CTS_COMPLETION_TIME, CTS_IMAGE_DIGEST, CTS_OUTPUT_FILE)
+
+# %% ../../nbs/core/02_spec.ipynb #c917f592
+_EXTENSIONS = r"(?:\.(?:fa|fas|fasta|fna|ffn|faa|fsa|gb|gbk|gbff))?(?:\.(?:gz|bz2|xz|zst))?"
+
+
+def genome_before(
+    ending: str,  # regular expression of what follows the genome in the name of the output
+) -> str:
+    "Return the `extract_from_path` that finds the genome's name, without the usual extensions."
+    return rf"([^/]+?){_EXTENSIONS}{ending}$"
 
 # %% ../../nbs/core/02_spec.ipynb #e4bcc798
 @dataclass(frozen=True)
@@ -235,13 +252,6 @@ class Table:
     def key_in_job(self) -> tuple[str, ...]:
         "Columns that tell the rows of one job apart, with `_file` for the output file."
         return (*self.tool_key, *(("_file",) if CTS_OUTPUT_FILE.name in self.key else ()))
-
-    def claims(
-        self,
-        path: str,  # `bucket/key`
-    ) -> bool:
-        "Return whether an output is this table's by its name alone."
-        return fnmatchcase(path.rsplit("/", 1)[-1], self.files)
 
     @property
     def all_columns(self) -> tuple[Column, ...]:

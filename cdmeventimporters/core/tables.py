@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Range', 'NO_RANGES', 'Transaction', 'Merged', 'frame_of', 'temporary_view', 'ddl_of', 'merge_statement',
-           'changes_query', 'TableSchemas', 'TableFormat']
+           'changes_query', 'other_format', 'TableSchemas', 'TableFormat']
 
 # %% ../../nbs/core/07_tables.ipynb #5e90d7c2
 import uuid
@@ -139,6 +139,16 @@ def changes_query(
         SELECT count_if({new}) AS inserted, count_if(NOT {new} AND {_replaces(columns)}) AS updated
         FROM {_source(source, key)} AS s LEFT JOIN {quoted(table)} AS t ON {_on(key, ranges)}"""
 
+# %% ../../nbs/core/07_tables.ipynb #cf91a511
+def other_format(
+    table: str,  # full name
+    found: str,  # its format, or `view`
+    expected: str,  # with its article
+) -> ImportFailed:
+    "Return the error that a table of this name has another format."
+    todo = "Name another table in the importer's YAML file, or move this one."
+    return ImportFailed(f"{table} is a {found}; expected {expected} table.", todo=todo)
+
 # %% ../../nbs/core/07_tables.ipynb #7b3e9c16
 class TableSchemas(ABC):
     "The schemas of a session's tables."
@@ -157,6 +167,12 @@ class TableSchemas(ABC):
     @abstractmethod
     def add_columns(self, table: str, columns: Sequence[Column]) -> None:
         "Add columns at the end of a table."
+
+    def read_description(self, table: str) -> tuple[dict[str, str], dict[str, str]]:
+        "Return the types of a table that exists, by column name in lower case, and what else its description says, by name."
+        rows = [(r.col_name, r.data_type) for r in self.spark.sql(f"DESCRIBE TABLE EXTENDED {quoted(table)}").collect()]
+        end = next(i for i, (name, _) in enumerate(rows) if not name or name.startswith("#"))
+        return {name.lower(): kind for name, kind in rows[:end]}, dict(rows[end:])
 
     def check(self, table: str, columns: Iterable[Column]) -> dict[str, str]:
         "Return what `describe` does; raise `ImportFailed` if the table cannot take these columns."

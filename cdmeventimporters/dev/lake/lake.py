@@ -49,11 +49,7 @@ def csep_settings(
     "Return what CSEP sets on the session for an importer."
     return {
         "spark.executor.cores": str(executor_cores),
-        "spark.hadoop.fs.s3a.endpoint": s3.endpoint,
-        "spark.hadoop.fs.s3a.access.key": s3.access_key,
-        "spark.hadoop.fs.s3a.secret.key": s3.secret_key,
-        "spark.hadoop.fs.s3a.path.style.access": "true",
-        "spark.hadoop.fs.s3a.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+        **s3.s3a_settings,
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.sql.catalogImplementation": "hive",

@@ -340,12 +340,8 @@ def iceberg_settings(
     "What CSEP sets on the session for an importer, on the platform with Iceberg."
     return {
         "spark.executor.cores": str(executor_cores),
-        "spark.hadoop.fs.s3a.endpoint": s3.endpoint,
-        "spark.hadoop.fs.s3a.access.key": s3.access_key,
-        "spark.hadoop.fs.s3a.secret.key": s3.secret_key,
+        **s3.s3a_settings,
         "spark.hadoop.fs.s3a.connection.ssl.enabled": str(s3.endpoint.startswith("https")).lower(),
-        "spark.hadoop.fs.s3a.path.style.access": "true",
-        "spark.hadoop.fs.s3a.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
         "spark.sql.defaultCatalog": "my",
         "spark.sql.autoBroadcastJoinThreshold": "52428800",

@@ -42,6 +42,17 @@ class S3:
             config=Config(s3={"addressing_style": "path"}, connect_timeout=5, retries={"max_attempts": 2}),
         )  # fmt: skip
 
+    @property
+    def s3a_settings(self) -> dict[str, str]:
+        "What CSEP sets on a session, so that Spark reaches the server."
+        return {
+            "spark.hadoop.fs.s3a.endpoint": self.endpoint,
+            "spark.hadoop.fs.s3a.access.key": self.access_key,
+            "spark.hadoop.fs.s3a.secret.key": self.secret_key,
+            "spark.hadoop.fs.s3a.path.style.access": "true",
+            "spark.hadoop.fs.s3a.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+        }
+
     def stop(self):
         "Stop the server, if it is ours."
         if self.guard:
