@@ -168,6 +168,52 @@ def test_the_quarantine_is_written_first_and_a_redelivery_completes_the_rest(des
     assert (len(desk.rows(table="checkm2_rejected", key="line")), len(desk.rows())) == (3, 1)
 
 
+# history
+
+HISTORY = {"history": True}
+
+
+@pytest.mark.usefixtures("size")
+@pytest.mark.matrix
+def test_superseded_rows_are_kept_if_an_operator_wants_them_in_whatever_order_jobs_arrive(desk):
+    """Three jobs report one genome, the last of them arrives in between; two report it with equal values."""
+    values = {0: "1", 1: "2", 2: "2"}
+    jobs = {n: dict(completion_time=NOON + timedelta(hours=n), job_id=f"{desk.namespace}-{n}") for n in values}
+    for n in (0, 2, 1):
+        job = desk.good(report(Completeness=values[n]), meta=HISTORY, **jobs[n])
+    assert desk.rows("Completeness", "cts_job_id") == {"lakeA_maxbin.001": (2.0, jobs[2]["job_id"])}
+    kept = desk.rows("Completeness", "cts_completion_time", table="checkm2_history", key="cts_job_id")
+    assert {job: value for job, (value, _) in kept.items()} == {jobs[0]["job_id"]: 1.0, jobs[1]["job_id"]: 2.0}
+    before = desk.commits("checkm2_history")
+    assert job.replay().error is None
+    assert desk.commits("checkm2_history") == before
+
+
+def test_rows_of_before_are_kept_and_without_history_none_are(desk):
+    desk.good(OLD)
+    desk.good(NEW)
+    assert not desk.exists("checkm2_history")
+    desk.good(report(Completeness="3"), meta=HISTORY)
+    assert desk.spark.table(desk.full("checkm2_history")).count() == 1
+
+
+def test_a_crash_between_history_and_table_doubles_and_loses_nothing(desk, monkeypatch):
+    desk.good(NEW, meta=HISTORY)
+    tables = type(table_format(desk.spark))
+    merge = tables.merge
+    job = desk.lake.job("ghcr.io/kbasetest/cdm_checkm2", {"quality_report.tsv": report(Completeness="3")})
+    meta = {"table": f"{desk.namespace}.checkm2"} | HISTORY
+    with monkeypatch.context() as dying:
+        only_history = lambda self, table, *rest: merge(self, table, *rest) if table.endswith("_history") else die()  # noqa: E731
+        dying.setattr(tables, "merge", only_history)
+        with pytest.raises(SystemExit):
+            desk.lake.deliver(job, meta=meta)
+    assert desk.rows("Completeness")["lakeA_maxbin.001"] != (3.0,)
+    assert desk.lake.deliver(job, meta=meta).error is None
+    assert desk.rows("Completeness")["lakeA_maxbin.001"] == (3.0,)
+    assert desk.spark.table(desk.full("checkm2_history")).count() == 1
+
+
 # several tables
 
 COVERAGE = replace(quality_report, name="second", files="second.tsv")

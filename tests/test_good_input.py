@@ -3,7 +3,9 @@
 from datetime import UTC, datetime
 
 import pytest
-from conftest import HEADER, NEW, OLD, ROWS, report
+from conftest import HEADER, NEW, OLD, ROWS, importer, report
+
+from cdmeventimporters.kofamscan import kofamscan
 
 COLUMNS = HEADER.split("\t")
 LAYOUT = [
@@ -205,3 +207,62 @@ def test_an_existing_table_keeps_its_rows_and_columns(desk):
     assert rows["lakeA_maxbin.001"][0] == pytest.approx(97.31)
     assert rows["lakeA_maxbin.001"][3] == "kim"
     assert len(rows) == 5
+
+
+KOFAM = "ghcr.io/kbaseincubator/cdm_kofamscan"
+GENES = "PROKKA_00001\tK00001\nPROKKA_00002\tK00002\n"
+
+
+@pytest.mark.usefixtures("size")
+@pytest.mark.matrix
+def test_two_genomes_of_a_job_may_have_genes_of_the_same_names(desk):
+    """Their rows stand side by side; those of before the platform kept lineage are recognised."""
+    desk.spark.sql(f"CREATE DATABASE {desk.full('x').split('.')[0]}")
+    columns = "gene_name string, KO string, cts_job_id string, threshold float, score float, evalue double, KO_definition string"
+    desk.spark.sql(f"CREATE TABLE {desk.full('kofamscan')} ({columns}) USING {desk.lake.format}")
+    job = desk.lake.job(KOFAM, {f"{genome}/kofamscan.txt": GENES for genome in ("a", "b")})
+    desk.spark.sql(
+        f"INSERT INTO {desk.full('kofamscan')} SELECT 'PROKKA_00001', 'K00001', '{job['id']}', NULL, NULL, NULL, NULL"
+    )
+    how = dict(
+        meta={"table": f"{desk.namespace}.kofamscan"}, run_import=importer(kofamscan, driver_bytes=desk.driver_bytes)
+    )
+    assert desk.lake.deliver(job, **how).error is None
+    rows = desk.spark.table(desk.full("kofamscan")).select("gene_name", "cts_output_file").collect()
+    files = [output["file"] for output in job["outputs"]]
+    assert sorted(map(tuple, rows)) == [(f"PROKKA_0000{n}", file) for n in (1, 2) for file in files]
+    assert desk.log("rows_inserted", "rows_updated") == [(3, 1)]
+
+
+@pytest.mark.usefixtures("size")
+def test_a_candidate_is_taken_by_its_content_and_others_are_named_in_the_log(desk):
+    files = {"result.txt": GENES, "versions.tsv": "tool\tversion\nkofamscan\t1.3\n", "empty.txt": ""}
+    reads = importer(kofamscan, driver_bytes=desk.driver_bytes)
+    job = desk.good(files, image=KOFAM, meta={"table": f"{desk.namespace}.kofamscan"}, run_import=reads)
+    assert set(desk.rows(table="kofamscan", key="gene_name")) == {"PROKKA_00001", "PROKKA_00002"}
+    left_out = sorted(o["file"] for o in job.job_info["outputs"] if "result" not in o["file"])
+    assert desk.log("files", "left_out") == [(1, left_out)]
+
+
+def test_if_no_candidate_fits_all_are_explained(desk):
+    outcome = desk.submit(
+        {"versions.tsv": "tool\tversion\n"}, image=KOFAM, meta={"table": f"{desk.namespace}.kofamscan"}
+    )
+    assert "1 of 1 output files cannot be imported:" in str(outcome.error)
+    assert "versions.tsv: expected one of 3 layouts: (1) a header line that begins with '#\\tgene name\\t'" in str(
+        outcome.error
+    )
+
+
+def test_equal_base_names_in_a_seqkit_report_are_refused(desk):
+    text = (
+        "file\tformat\ttype\tnum_seqs\tsum_len\tmin_len\tavg_len\tmax_len\n" + "a.fa\tFASTA\tDNA\t1\t4\t4\t4.0\t4\n" * 2
+    )
+    outcome = desk.submit(
+        {"stats.tsv": text}, image="ghcr.io/kbasetest/cdm_seqkit", meta={"table": f"{desk.namespace}.seqkit"}
+    )
+    assert str(outcome.error).endswith(
+        "1 key has several rows:\n"
+        f"  {outcome.job_info['outputs'][0]['file']}, line 2, file 'a.fa' and {outcome.job_info['outputs'][0]['file']}, line 3: they are equal\n"
+        "Run seqkit stats without -b, so that it writes each file's path, then replay the job."
+    ), str(outcome.error)

@@ -10,8 +10,8 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import ClassVar
 
 from pyspark.sql import DataFrame, SparkSession
@@ -238,6 +238,24 @@ class Iceberg(IcebergTransactions):
 
     def append(self, table: str, rows: DataFrame) -> None:
         rows.writeTo(quoted(table)).append()
+
+    @contextmanager
+    def keeping_history(
+        self, history: str, table: str, rows: DataFrame, columns: Sequence[Column], key: Sequence[str]
+    ) -> Iterator[None]:
+        seen = self._snapshots(table)
+        self.keep_superseded(history, table, rows, columns, key)
+        yield
+        for snapshot in [s for s in self._snapshots(table) if s not in seen]:  # another driver may have written, too
+            self.keep_superseded(history, table, rows, columns, key, f"VERSION AS OF {snapshot}")
+
+    def _snapshots(self, table: str) -> list[int]:
+        "Return the snapshots that led to a table's state, the oldest first."
+        self.spark.sql(f"REFRESH TABLE {quoted(table)}")
+        ids = self.spark.sql(
+            f"SELECT snapshot_id FROM {quoted(table)}.history WHERE is_current_ancestor ORDER BY made_current_at"
+        )
+        return [row.snapshot_id for row in ids.collect()]
 
 # %% ../../nbs/core/11_iceberg.ipynb #3f96e0b1
 def _raise_unless_conflict(error: Exception, table: str, deadline: float) -> None:

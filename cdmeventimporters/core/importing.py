@@ -10,7 +10,7 @@ __all__ = ['REJECTED_COLUMNS', 'REJECTED_KEY', 'Outcome', 'Target', 'targets_of'
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -209,18 +209,19 @@ def _check_unless_applied(tables: TableFormat, target: Target, options: Options,
         return None
 
 # %% ../../nbs/core/13_importing.ipynb #83bbd1c1
-def _write(tables: TableFormat, checked: Checked, types: Mapping[str, str], again: bool) -> None:
+def _write(tables: TableFormat, checked: Checked, types: Mapping[str, str], options: Options) -> None:
     "Write the checked rows, and note the outcome. With `again`, they are merged even if the table has recorded the job."
     target, table, counted = checked.target, checked.target.table, checked.counted
     target.outcome = Outcome.WRITING
     if checked.rejected is not None:
         _write_rejected(tables, target, checked.rejected)
     tables.ensure(target.name, table.all_columns, table.comment, types)
-    transaction = None if again else target.transaction
-    merged = tables.merge(
-        target.name, checked.rows, table.all_columns, table.key, transaction, _ranges(checked), checked.in_driver
-    )
-    if again:
+    transaction = None if options.again else target.transaction
+    with _history(tables, checked) if options.history else nullcontext():
+        merged = tables.merge(
+            target.name, checked.rows, table.all_columns, table.key, transaction, _ranges(checked), checked.in_driver
+        )
+    if options.again:
         tables.record(target.name, target.transaction, table.key[0])
     target.outcome = Outcome.IMPORTED if merged else Outcome.APPLIED
     if merged:
@@ -249,6 +250,26 @@ def _write_rejected(tables: TableFormat, target: Target, rejected: DataFrame) ->
 def _quarantine_of(target: Target) -> str:
     "Return the full name of a table's quarantine."
     return f"{target.name}_rejected"
+
+# %% ../../nbs/core/13_importing.ipynb #a9b3f4b5
+def _may_replace(table: Table) -> bool:
+    "Return whether a row of one job may replace a row of another."
+    return CTS_JOB_ID.name not in table.key
+
+# %% ../../nbs/core/13_importing.ipynb #89402018
+def _history_of(target: Target) -> str:
+    "Return the full name of a table's history."
+    return f"{target.name}_history"
+
+# %% ../../nbs/core/13_importing.ipynb #cea82850
+def _history(tables: TableFormat, checked: Checked) -> AbstractContextManager[None]:
+    "Keep the rows that merging the checked rows in the block supersedes, if there may be any."
+    target, table = checked.target, checked.target.table
+    if not _may_replace(table):
+        return nullcontext()
+    name, columns = _history_of(target), table.all_columns
+    tables.ensure(name, columns, f"Rows of {target.name} that rows of later jobs replaced", tables.check(name, columns))
+    return tables.keeping_history(name, target.name, checked.rows, columns, table.key)
 
 # %% ../../nbs/core/13_importing.ipynb #a815e833
 @dataclass
@@ -338,7 +359,7 @@ def _import_targets(tables: TableFormat, attempt: Attempt, held: ExitStack) -> N
     with described(tables.spark, f"{step}: check"), tables.prefetch([name for name, known in types.items() if known]):
         checked = [_check_unless_applied(tables, t, options, attempt.driver_bytes) for t in attempt.targets]
     if not options.dry_run:
-        held.enter_context(_exclusive(tables, attempt.targets, checked))
+        held.enter_context(_exclusive(tables, attempt.targets, checked, options.history))
     for target, rows in zip(attempt.targets, checked, strict=True):
         if rows is None:
             target.outcome = Outcome.APPLIED
@@ -347,15 +368,16 @@ def _import_targets(tables: TableFormat, attempt: Attempt, held: ExitStack) -> N
             target.numbers = dict(rows_read=rows.counted.rows, rows_rejected=rows.counted.bad)
         else:
             with described(tables.spark, f"{step}: write"):
-                _write(tables, rows, types[target.name], options.again)
+                _write(tables, rows, types[target.name], options)
 
 # %% ../../nbs/core/13_importing.ipynb #30b58f68
 def _exclusive(
-    tables: TableFormat, targets: list[Target], checked: list[Checked | None]
+    tables: TableFormat, targets: list[Target], checked: list[Checked | None], history: bool
 ) -> AbstractContextManager[None]:
     "Keep other writers away from all tables that the job is written to."
     rejected = [_quarantine_of(c.target) for c in checked if c and c.rejected is not None]
-    names = [t.name for t in targets] + rejected
+    histories = [_history_of(t) for t in targets if history and _may_replace(t.table)]
+    names = [t.name for t in targets] + rejected + histories
     for name in names:
         tables.create_namespace(name)
     return tables.exclusive(names, f"job {targets[0].job.id}")

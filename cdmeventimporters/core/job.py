@@ -184,9 +184,9 @@ def named_tables(
             raise ImportFailed(
                 f"importer_meta names the table {table!r}; expected namespace.table, of letters, digits and '_'."
             )
-        if re.search(r"(?i)\.import_log\Z|_rejected\Z", table):
+        if re.search(r"(?i)\.import_log\Z|_(rejected|history)\Z", table):
             raise ImportFailed(
-                f"importer_meta names the table {table!r}; such names are reserved for the import log and quarantines."
+                f"importer_meta names the table {table!r}; such names are reserved for the import log, quarantines and histories."
             )
     if len({str(table).lower() for table in named.values()}) < len(named):
         raise ImportFailed(f"importer_meta names one table twice: {', '.join(map(str, named.values()))}.")
@@ -215,6 +215,7 @@ class Options:
     "What `importer_meta` says about an attempt."
 
     quarantine: bool = False  # bad rows go to the quarantine
+    history: bool = False  # rows that those of a later job replace go to the history
     again: bool = False  # import jobs that the tables have recorded
     dry_run: bool = False  # read and check only
 
@@ -222,8 +223,11 @@ class Options:
 def read_options(
     metadata: Mapping,  # `importer_meta` of the YAML file
 ) -> Options:
-    "Return the options; raise `ImportFailed` if `on_bad_row` is neither `fail` nor `quarantine`."
+    "Return the options; raise `ImportFailed` if `on_bad_row` is neither `fail` nor `quarantine`, or `history` no boolean."
     choice = metadata.get("on_bad_row", "fail")
     if choice not in ("fail", "quarantine"):
         raise ImportFailed(f"on_bad_row is {choice!r} in importer_meta; expected fail or quarantine.")
-    return Options(choice == "quarantine", bool(metadata.get("again")), bool(metadata.get("dry_run")))
+    history = metadata.get("history", False)
+    if not isinstance(history, bool):
+        raise ImportFailed(f"history is {history!r} in importer_meta; expected true or false.")
+    return Options(choice == "quarantine", history, bool(metadata.get("again")), bool(metadata.get("dry_run")))

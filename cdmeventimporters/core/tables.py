@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['Range', 'NO_RANGES', 'Transaction', 'Merged', 'frame_of', 'temporary_view', 'ddl_of', 'merge_statement',
-           'changes_query', 'other_format', 'TableSchemas', 'TableFormat']
+           'changes_query', 'superseded_query', 'other_format', 'TableSchemas', 'TableFormat']
 
 # %% ../../nbs/core/07_tables.ipynb #5e90d7c2
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import reduce
 from typing import ClassVar, NamedTuple
 
@@ -104,11 +104,15 @@ def _on(key: Iterable[str], ranges: Mapping[str, Range]) -> str:
     return " AND ".join([*equal, *within, *([of_file] if _FILE in key else [])])
 
 # %% ../../nbs/core/07_tables.ipynb #9d5dab82
+def _is_newer() -> str:
+    "Return the condition that a row `s` of the source is of a later job than the row `t` with its key, or of the same."
+    at, job = f"`{CTS_COMPLETION_TIME.name}`", f"`{CTS_JOB_ID.name}`"
+    return f"(t.{at} IS NULL OR s.{at} > t.{at} OR (s.{at} = t.{at} AND s.{job} >= t.{job}))"
+
+# %% ../../nbs/core/07_tables.ipynb #4d0488e0
 def _replaces(columns: Sequence[Column]) -> str:
     "Return the condition that a row `s` of the source replaces the row `t` with its key."
-    at, job = f"`{CTS_COMPLETION_TIME.name}`", f"`{CTS_JOB_ID.name}`"
-    newer = f"(t.{at} IS NULL OR s.{at} > t.{at} OR (s.{at} = t.{at} AND s.{job} >= t.{job}))"
-    return f"{newer} AND NOT ({' AND '.join(f's.`{c.name}` <=> t.`{c.name}`' for c in columns)})"
+    return f"{_is_newer()} AND NOT ({' AND '.join(f's.`{c.name}` <=> t.`{c.name}`' for c in columns)})"
 
 # %% ../../nbs/core/07_tables.ipynb #fe9692db
 def merge_statement(
@@ -138,6 +142,21 @@ def changes_query(
     return f"""
         SELECT count_if({new}) AS inserted, count_if(NOT {new} AND {_replaces(columns)}) AS updated
         FROM {_source(source, key)} AS s LEFT JOIN {quoted(table)} AS t ON {_on(key, ranges)}"""
+
+# %% ../../nbs/core/07_tables.ipynb #a935a029
+def superseded_query(
+    table: str,  # of an existing table, as in SQL: with a version after it, if an earlier state is meant
+    source: str,  # view with one row for each key, none of it NULL
+    columns: Sequence[Column],
+    key: Sequence[str],
+) -> str:
+    "Return the query for the rows of other jobs that `merge_statement` replaces, and those of the source that give way to one of a later job."
+    old, new = (", ".join(f"{side}.`{c.name}`" for c in columns) for side in "ts")
+    pairs = f"{table} AS t JOIN {_source(source, key)} AS s ON {_on(key, NO_RANGES)}"
+    others = f"NOT t.`{CTS_JOB_ID.name}` <=> s.`{CTS_JOB_ID.name}`"
+    return f"""
+        SELECT {old} FROM {pairs} WHERE {others} AND {_is_newer()}
+        UNION ALL SELECT {new} FROM {pairs} WHERE {others} AND NOT {_is_newer()}"""
 
 # %% ../../nbs/core/07_tables.ipynb #cf91a511
 def other_format(
@@ -234,6 +253,27 @@ class TableFormat(TableSchemas):
         in_driver: bool = False,  # whether the driver holds the rows, so that evaluating them twice costs nothing
     ) -> Merged | None:  # None if the table had recorded the transaction
         "Merge rows into a table; the newer of two rows with one key stays."
+
+    def keep_superseded(
+        self,
+        history: str,
+        table: str,
+        rows: DataFrame,
+        columns: Sequence[Column],
+        key: Sequence[str],
+        version: str = "",
+    ) -> None:
+        "Put the rows into a table's history that merging `rows` would supersede, unless it has them."
+        with temporary_view(rows) as source:
+            superseded = self.spark.sql(superseded_query(f"{quoted(table)} {version}", source, columns, key))
+            self.merge(history, superseded, columns, (*key, CTS_JOB_ID.name), None)
+
+    def keeping_history(
+        self, history: str, table: str, rows: DataFrame, columns: Sequence[Column], key: Sequence[str]
+    ) -> AbstractContextManager[None]:
+        "Put the rows into a table's history that merging `rows` in the block supersedes."
+        self.keep_superseded(history, table, rows, columns, key)
+        return nullcontext()
 
     @abstractmethod
     def record(self, table: str, transaction: Transaction, key: str) -> None:
