@@ -17,6 +17,7 @@ stats = Table(
     candidates=("*.tsv", "*.txt"),
     if_repeated="Run seqkit stats without -b, so that it writes each file's path, then replay the job.",
     key=("file", "cts_job_id", "cts_output_file"), revision=2,
+    na_values=("NaN",),
     source="usage of seqkit stats and changelog, SeqKit 0.16 to 2.10, bioinf.shenwei.me/seqkit/usage",
     columns=[
         Column("file", "string", "Input file name, as given to the tool"),
@@ -39,7 +40,7 @@ stats = Table(
         Column("GC", "double", "GC content: percentage of G and C bases; of proteins, percentage of glycine and cysteine", unit="%", header="GC(%)", between=(0, 100), since="2.3.0, -a"),
         Column("sum_n", "bigint", "Ambiguous bases (N): number in all sequences", between=(0, None), since="2.9.0, -a"),
     ],
-    layouts=(Layout(header="file\t", written_by="seqkit stats -T"), Layout(header="file  ", separator=" {2,}", thousands=True, written_by="seqkit stats")),
+    layouts=(Layout(header="file\t", twice=("N50",), written_by="seqkit stats -T"), Layout(header="file  ", separator=" {2,}", left_aligned=3, thousands=True, twice=("N50",), written_by="seqkit stats")),
 )  # fmt: skip
 
 # %% ../nbs/importers/seqkit.ipynb #705a7f43

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
@@ -132,9 +133,20 @@ class Form:
         if self.layout.record:
             found = (re.search(pattern, line) for pattern in self.layout.patterns)
             return [(one[1] or "") if one else "" for one in found]
+        if self.layout.left_aligned:
+            return self._aligned(line)
         fields = _fields(line, self.layout, len(self.names))
         missing = len(self.names) - len(fields)
         return fields + [""] * missing if self.layout.ragged and missing > 0 else fields
+
+    def _aligned(self, line: str) -> list[str]:
+        """The fields of a line whose numbers are its last words, and whose others begin where their names do, seen from the right."""
+        count = self.layout.left_aligned
+        _, *numbers = line.rsplit(maxsplit=len(self.names) - count)
+        shift = len(line) - len(self.header)
+        begins = [self.header.index(name) + shift for name in self.names[:count]]
+        words = [line[max(begin, 0) : end] for begin, end in pairwise([0, *begins[1:], len(line)])]
+        return [*(word.strip() for word in words[:-1]), (words[-1] + " ").split(" ")[0], *numbers]
 
     @property
     def is_cut_off(self) -> bool:
@@ -144,6 +156,9 @@ class Form:
         if self.layout.transposed:
             first, *_, last = (len(_fields(line, self.layout, 2)) for line in self.rows[-1][1].split("\n") * 2)
             return last < first
+        if self.layout.left_aligned:
+            wide = sum(unicodedata.east_asian_width(letter) in "FW" for letter in self.rows[-1][1]) if self.rows else 0
+            return bool(self.rows) and len(self.rows[-1][1]) + wide < len(self.header)
         return bool(self.rows) and len(self.split(self.rows[-1][1])) < len(self.names)
 
 
@@ -193,7 +208,8 @@ def _fitting(rows: list[tuple[int, str]], layout, table) -> Form | None:
     else:
         names = list(layout.fields) or _fields(first, layout)
         form = Form(layout, names, rows[0][1], rows[1:])
-    if not first.startswith(layout.header) or len(set(names)) < len(names):
+    once = [name for name in names if name not in layout.twice]
+    if not first.startswith(layout.header) or len(set(once)) < len(once):
         return None
     if not layout.fields and layout.keep_where and layout.keep_where[0] not in names:
         return None
@@ -242,7 +258,7 @@ def row_of(cells: list[str], form: Form, table, file: str) -> tuple[dict, list[s
     more = {
         name: _plain(cell, form.layout)
         for place, (name, cell) in enumerate(zip(form.columns, cells, strict=True))
-        if place not in known and name not in left_out[:1]
+        if place not in known and name not in (*left_out[:1], *form.layout.twice)
     }
     return row | {"_rescued_data": json.dumps(more, separators=(",", ":"), ensure_ascii=False) if more else None}, wrong
 

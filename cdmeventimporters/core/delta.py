@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import ClassVar, TypeVar
 
 from pyspark.sql import DataFrame, SparkSession
@@ -29,6 +29,7 @@ from cdmeventimporters.core.tables import (
     Transaction,
     ddl_of,
     frame_of,
+    keep_superseded,
     merge_statement,
     other_format,
     temporary_view,
@@ -226,6 +227,12 @@ class Delta(DeltaTransactions):
             statement = merge_statement(table, source, columns, key, ranges)
             done = retry(lambda: self.spark.sql(statement).collect())
         return Merged(done[0].num_inserted_rows, done[0].num_updated_rows) if done else None
+
+    def keeping_history(
+        self, history: str, table: str, rows: DataFrame, columns: Sequence[Column], key: Sequence[str]
+    ) -> AbstractContextManager[None]:
+        keep_superseded(self, history, table, rows, columns, key)  # under the locks of both tables
+        return nullcontext()
 
     def record(self, table: str, transaction: Transaction, key: str) -> None:
         nothing = f"UPDATE {quoted(table)} SET `{key}` = `{key}` WHERE false"

@@ -145,7 +145,11 @@ def lines_of(
 def _sniff(seen: list[str], layout: Layout) -> Sniffed:
     "Return what a layout sees of these lines, which are no comments."
     names = tuple(layout.split(line)[0] for line in seen) if layout.transposed else ()
-    return Sniffed(seen[0], seen[-1], sum(map(layout.begins, seen)), names) if seen else Sniffed(None, None, 0)
+    return (
+        Sniffed(seen[0], seen[-1], sum(line.startswith(layout.first_line) for line in seen), names)
+        if seen
+        else Sniffed(None, None, 0)
+    )
 
 # %% ../../nbs/core/04_files.ipynb #f1c1d9bf
 def sniff_lines(

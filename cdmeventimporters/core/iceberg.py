@@ -30,6 +30,7 @@ from cdmeventimporters.core.tables import (
     Transaction,
     changes_query,
     ddl_of,
+    keep_superseded,
     merge_statement,
     other_format,
     temporary_view,
@@ -244,10 +245,10 @@ class Iceberg(IcebergTransactions):
         self, history: str, table: str, rows: DataFrame, columns: Sequence[Column], key: Sequence[str]
     ) -> Iterator[None]:
         seen = self._snapshots(table)
-        self.keep_superseded(history, table, rows, columns, key)
+        keep_superseded(self, history, table, rows, columns, key)
         yield
         for snapshot in [s for s in self._snapshots(table) if s not in seen]:  # another driver may have written, too
-            self.keep_superseded(history, table, rows, columns, key, f"VERSION AS OF {snapshot}")
+            keep_superseded(self, history, table, rows, columns, key, f"VERSION AS OF {snapshot}")
 
     def _snapshots(self, table: str) -> list[int]:
         "Return the snapshots that led to a table's state, the oldest first."

@@ -8,9 +8,11 @@ __all__ = ['WRITE_AGAIN', 'DECLARE', 'FileFormat', 'file_format', 'FileFault', '
 
 # %% ../../nbs/core/05_rows.ipynb #eeb10f71
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import reduce
+from itertools import pairwise
 from typing import NamedTuple
 
 from pyspark.sql import Column as Expression
@@ -62,7 +64,7 @@ class FileFormat(NamedTuple):
 def _header_faults(form: FileFormat, table: Table) -> Iterator[str]:
     "Yield what is wrong with the names of the fields, a sentence each."
     spelt, header, layout = list(form.lines) or form.fields, form.names, form.layout
-    if twice := sorted({name for name in spelt if spelt.count(name) > 1}):
+    if twice := sorted({name for name in spelt if spelt.count(name) > 1} - {*layout.twice}):
         yield f"the header names {', '.join(map(repr, twice))} twice"
     if layout.wide and not form.samples:
         yield f"no name in the header matches {layout.wide[1]!r}"
@@ -102,7 +104,7 @@ def _misfits(sniffed: Sniffed, layout: Layout, table: Table) -> Iterator[str]:
     expected, found = len(layout.fields), layout.split(sniffed.first, len(layout.fields))
     other = f"the first line is {sniffed.first[:80]!r}"
     if layout.record:
-        if not layout.begins(sniffed.first):
+        if not sniffed.first.startswith(layout.first_line):
             yield other
     elif layout.header is None:
         if (len(found) < expected and not layout.ragged) or (len(found) > expected and not layout.repeated):
@@ -152,6 +154,11 @@ def _no_layout(file: SniffedFile, table: Table) -> str:
         return f"expected {ways[0]}"
     return f"expected one of {len(ways)} layouts: " + "; ".join(f"({n}) {way}" for n, way in enumerate(ways, 1))
 
+# %% ../../nbs/core/05_rows.ipynb #eee1d388
+def _width(line: str) -> int:
+    "Return the number of columns that a line fills on a screen: wide characters fill two."
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in line)
+
 # %% ../../nbs/core/05_rows.ipynb #37580588
 def _truncation(form: FileFormat, sniffed: Sniffed) -> str | None:
     "Return the sentence that a file is truncated, if its last line shows that."
@@ -165,6 +172,9 @@ def _truncation(form: FileFormat, sniffed: Sniffed) -> str | None:
         )
     if form.layout.ragged or (form.header is not None and sniffed.rows == 1):
         return None
+    if form.layout.left_aligned:
+        short = _width(last) < _width(form.header or "")
+        return f"the last line is shorter than the header, so the file is truncated: {last[:80]!r}" if short else None
     first = form.layout.split(sniffed.first or "", form.limit)
     expected, found = len(first if form.lines else form.fields), len(form.layout.split(last, form.limit))
     return (
@@ -239,12 +249,24 @@ def file_formats(
             formats.setdefault(form, {})[path] = seen.rows - (form.header is not None)
     return formats
 
+# %% ../../nbs/core/05_rows.ipynb #38dc1488
+def _aligned_fields(line: Expression, form: FileFormat) -> Expression:
+    "Return the fields of a line whose first ones begin under their names, and whose others are numbers."
+    header, left, length = form.header or "", form.layout.left_aligned, F.length(line)
+    starts = [len(header) - found.start() for found in re.finditer(r"\S+(?: \S+)*", header)][:left]
+    begins = [F.lit(1), *(length - start + 1 for start in starts[1:])]
+    words = [F.trim(line.substr(begin, end - begin)) for begin, end in pairwise(begins)]
+    last, numbers = F.regexp_extract(line.substr(begins[-1], length), r"^(\S*)", 1), len(form.fields) - left
+    return F.concat(F.array(*words, last), F.slice(F.split(line, " +"), -numbers, numbers))
+
 # %% ../../nbs/core/05_rows.ipynb #7aece318
 def _fields(line: Expression, form: FileFormat) -> Expression:
     "Return the fields of a line, as an array."
     layout = form.layout
     if layout.record:
         return F.array(*(F.regexp_extract(line, pattern, 1) for pattern in layout.patterns))
+    if layout.left_aligned:
+        return _aligned_fields(line, form)
     line = F.regexp_replace(line, rf"(?:{layout.separator})\z", "") if layout.trailing else line
     fields = F.split(line, layout.separator, form.limit)
     return F.transform(fields, _unquoted) if layout.quoted else fields
@@ -288,7 +310,7 @@ def _left_out(fields: Expression, form: FileFormat) -> Expression:
 def _rescued(fields: Expression, form: FileFormat, places: Mapping[str, int]) -> Expression:
     "Return the cells that no column takes, as a JSON object, or NULL if there are none."
     taken = {*places.values(), *(form.names.index(n) for n in (form.layout.keep_where or ())[:1])}
-    others = [(name, place) for place, name in enumerate(form.names) if place not in taken]
+    others = [(n, place) for place, n in enumerate(form.names) if place not in taken and n not in form.layout.twice]
     pairs = (x for name, place in others for x in (F.lit(name), _number(F.get(fields, F.lit(place)), form.layout)))
     return F.to_json(F.create_map(*pairs)) if others else F.lit(None)
 
@@ -368,7 +390,9 @@ def read_cells(
     "Return all rows of the files, columns by name."
     parts = []
     for form, paths in formats.items():
-        rows = files.lines(list(paths), form.layout.first_line, numbered).where(f"NOT ({is_comment(form.layout)})")
+        rows = files.lines(list(paths), form.layout.first_line or None, numbered).where(
+            f"NOT ({is_comment(form.layout)})"
+        )
         rows = rows if form.header is None else rows.where(F.col("_line") != form.header)
         parts.append(_cells(rows, form, table))
     return reduce(DataFrame.unionByName, parts)

@@ -96,12 +96,12 @@ class Layout:
     quoted: bool = False  # a field may be in double quotes, with those inside doubled
     thousands: bool = False  # numbers have commas: 2,949,871
     padded: bool = False  # numbers have blanks around them
+    left_aligned: int = 0  # so many fields begin under their names in the header; all others are numbers
+    twice: tuple[str, ...] = ()  # names that a header may hold twice; the first counts
     ragged: bool = False  # the last fields of a row may be missing
     trailing: bool = False  # a delimiter may follow the last field
     repeated: bool = False  # the last field may come several times, and each makes a row
-    wide: tuple[str, str] | None = (
-        None  # (name of a field, pattern of headers with two groups: its value, another field)
-    )
+    wide: tuple[str, str] | None = None  # (name of a field, pattern of headers: its value, another field)
     transposed: bool = False  # each line is a field: its name, then its value in each row; `header` begins the first
     keep_where: tuple[str, str] | None = None  # (field, regular expression): only rows whose field matches it are kept
     written_by: str | None = None  # command or option of the tool that writes it, for error messages
@@ -117,9 +117,9 @@ class Layout:
         return _described(self) + (f", written by {self.written_by}" if self.written_by else "")
 
     @property
-    def first_line(self) -> str | None:
-        "How the first of several lines begins that are read as one; None if each line is read by itself."
-        return self.record[0] if self.record else self.header if self.transposed else None
+    def first_line(self) -> str:
+        "How the first of several lines begins that are read as one; nothing if each line is read by itself."
+        return self.record[0] if self.record else (self.header or "") if self.transposed else ""
 
     @property
     def aligned(self) -> bool:
@@ -132,14 +132,9 @@ class Layout:
         fields = re.split(self.separator, line.lstrip("\ufeff"), maxsplit=max(0, limit - 1) if self.aligned else 0)
         return [_unquoted(field) for field in fields] if self.quoted else fields
 
-    def begins(self, line: str) -> bool:
-        "Return whether a row begins with this line, which is no comment."
-        return line.startswith(self.first_line or "")
-
     def is_comment(self, line: str) -> bool:
         "Return whether a line is neither header nor row."
-        is_header = bool(self.header and line.startswith(self.header))
-        return bool(self.comment and line.startswith(self.comment)) and not is_header
+        return bool(self.comment) and line.startswith(self.comment or "") and not line.startswith(self.header or "\n")
 
 # %% ../../nbs/core/02_spec.ipynb #cc4966f5
 def _described(layout: Layout) -> str:
@@ -167,6 +162,8 @@ def _layout_mistakes(layout: Layout) -> Iterator[str]:
         yield "ragged=True and repeated=True need fields=: only the number of fields tells a short row from a truncated one."
     if layout.transposed and (not layout.header or layout.comment or layout.fields):
         yield "transposed=True needs the header= of the first line, and has neither comment= nor fields=."
+    if layout.left_aligned and (not layout.header or not layout.aligned or layout.fields):
+        yield "left_aligned= needs a header line, and a separator= of blanks."
     if layout.wide and (re.compile(layout.wide[1]).groups != 2 or layout.fields or layout.transposed):
         yield f"wide={layout.wide!r} needs two groups, and a header line that names the columns."
     if len(set(layout.fields)) < len(layout.fields):

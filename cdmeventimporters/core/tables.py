@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['Range', 'NO_RANGES', 'Transaction', 'Merged', 'frame_of', 'temporary_view', 'ddl_of', 'merge_statement',
-           'changes_query', 'superseded_query', 'other_format', 'TableSchemas', 'TableFormat']
+           'changes_query', 'superseded_query', 'other_format', 'TableSchemas', 'TableFormat', 'keep_superseded']
 
 # %% ../../nbs/core/07_tables.ipynb #5e90d7c2
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from functools import reduce
 from typing import ClassVar, NamedTuple
 
@@ -254,26 +254,11 @@ class TableFormat(TableSchemas):
     ) -> Merged | None:  # None if the table had recorded the transaction
         "Merge rows into a table; the newer of two rows with one key stays."
 
-    def keep_superseded(
-        self,
-        history: str,
-        table: str,
-        rows: DataFrame,
-        columns: Sequence[Column],
-        key: Sequence[str],
-        version: str = "",
-    ) -> None:
-        "Put the rows into a table's history that merging `rows` would supersede, unless it has them."
-        with temporary_view(rows) as source:
-            superseded = self.spark.sql(superseded_query(f"{quoted(table)} {version}", source, columns, key))
-            self.merge(history, superseded, columns, (*key, CTS_JOB_ID.name), None)
-
+    @abstractmethod
     def keeping_history(
         self, history: str, table: str, rows: DataFrame, columns: Sequence[Column], key: Sequence[str]
     ) -> AbstractContextManager[None]:
-        "Put the rows into a table's history that merging `rows` in the block supersedes."
-        self.keep_superseded(history, table, rows, columns, key)
-        return nullcontext()
+        "Put the rows that merging `rows` in the block supersedes into a table's history, which exists."
 
     @abstractmethod
     def record(self, table: str, transaction: Transaction, key: str) -> None:
@@ -294,3 +279,18 @@ class TableFormat(TableSchemas):
     @abstractmethod
     def prefetch(self, tables: Iterable[str]) -> AbstractContextManager[None]:
         "Load in the background what the next statement on these tables needs."
+
+# %% ../../nbs/core/07_tables.ipynb #79d8643c
+def keep_superseded(
+    tables: TableFormat,
+    history: str,  # full name of the history
+    table: str,  # full name of its table
+    rows: DataFrame,  # as for `merge`
+    columns: Sequence[Column],
+    key: Sequence[str],
+    version: str = "",  # of the table, in SQL, if not its current state counts
+) -> None:
+    "Put the rows that merging `rows` would supersede into the history."
+    with temporary_view(rows) as source:
+        superseded = tables.spark.sql(superseded_query(f"{quoted(table)} {version}", source, columns, key))
+        tables.merge(history, superseded, columns, (*key, CTS_JOB_ID.name), None)
