@@ -149,7 +149,8 @@ def _samples(name: str, table: Table, project: Path) -> dict[str, bytes]:
     meant = {
         path
         for path in files
-        if fnmatchcase(files[path].name, table.files) and not any(fnmatchcase(path, x) for x in table.exclude)
+        if any(fnmatchcase(files[path].name, glob) for glob in (table.files, *table.candidates))
+        and not any(fnmatchcase(path, x) for x in table.exclude)
     }
     return {path: file.read_bytes() for path, file in files.items() if path in meant}
 
