@@ -1,10 +1,13 @@
 """What must be imported, and how it lands."""
 
+import re
 from datetime import UTC, datetime
+from importlib import import_module
 
 import pytest
 from conftest import HEADER, NEW, OLD, ROWS, importer, report
 
+from cdmeventimporters.core.spec import Table
 from cdmeventimporters.kofamscan import kofamscan
 
 COLUMNS = HEADER.split("\t")
@@ -266,3 +269,19 @@ def test_equal_base_names_in_a_seqkit_report_are_refused(desk):
         f"  {outcome.job_info['outputs'][0]['file']}, line 2, file 'a.fa' and {outcome.job_info['outputs'][0]['file']}, line 3: they are equal\n"
         "Run seqkit stats without -b, so that it writes each file's path, then replay the job."
     ), str(outcome.error)
+
+
+OUTPUTS = {
+    "bakta": "X_genomic.fna.tsv",
+    "eggnog_mapper": "X_genomic.fna.gz.emapper.annotations",
+    "genomad": "X_genomic.fasta_virus_summary.tsv",
+    "psortb": "X_genomic.faa_psortb_gramneg.txt",
+}
+
+
+@pytest.mark.parametrize(("tool", "name"), OUTPUTS.items())
+def test_a_genome_has_one_name_in_the_tables_of_all_tools(tool, name):
+    """That of its file without the usual extensions, as CheckM2 and GTDB-Tk write it."""
+    declared = [x for x in vars(import_module(f"cdmeventimporters.{tool}")).values() if isinstance(x, Table)]
+    [pattern] = {c.extract_from_path for table in declared for c in table.columns if c.name == "genome"}
+    assert {re.search(pattern, f"bucket/out/{n}")[1] for n in (name, name.replace(".fna", ""))} == {"X_genomic"}
