@@ -14,8 +14,8 @@ PY := .venv/bin/python
 TEST := IN_TEST=1 SPARK_SUBMIT_OPTS="-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=400m"
 OF_FORMAT := $(if $(FORMAT),CDM_FORMAT=$(FORMAT))
 SIDE_BY_SIDE := $(PY) -m pytest --nbval-lax --numprocesses 2 --dist loadfile
-# what needs several drivers, or a proxy that spoils requests
-SEVERAL := $(addprefix tests/test_,drivers.py kill.py outages.py faults.py)
+# what needs several drivers, a proxy that spoils requests, or a JVM of its own for each command
+SEVERAL := $(addprefix tests/test_,drivers.py kill.py outages.py faults.py cli.py operate.py named_spark.py in_notebooks.py)
 # what has no other catalog, command line or cluster in it
 ON_ICEBERG := $(addprefix tests/test_,events.py good_input.py order.py security.py importers.py iceberg.py)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cdm-event-importers
@@ -37,7 +37,7 @@ test: env ## lint and types; what one driver can test; the notebooks of core and
 	$(PY) -m mypy
 	$(TEST) $(SIDE_BY_SIDE) tests nbs/core nbs/importers $(SEVERAL:%=--ignore=%)
 
-test-all: env .venv-faults/.made ## the rest: several drivers, kills, outages, faults; the notebooks of dev and tutorials
+test-all: env .venv-faults/.made ## the rest: several drivers, kills, outages, faults, the command line; the notebooks of dev and tutorials
 	$(TEST) $(SIDE_BY_SIDE) $(SEVERAL) nbs/dev nbs/tutorials
 
 fuzz: env ## FUZZ=10 times as many odd inputs as in `make test`, others each time
