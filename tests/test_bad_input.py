@@ -199,10 +199,10 @@ def test_a_table_of_another_format_is_left_alone(desk):
 
 
 BEFORE_A_SESSION = {
-    "no output": (dict(files={}), "No output file is named 'quality_report.tsv'. The job has 0 output files."),
+    "no output": (dict(files={}), "No output file is named 'quality_report.tsv' or '*_checkm2_report.tsv'. The job has 0 output files."),
     "no match": (
         dict(files={"checkm2.log": "", "Quality_Report.tsv": NEW}),
-        "No output file is named 'quality_report.tsv'. The job has 2 output files:\n  Quality_Report.tsv\n  checkm2.log\n",
+        "No output file is named 'quality_report.tsv' or '*_checkm2_report.tsv'. The job has 2 output files:\n  Quality_Report.tsv\n  checkm2.log\n",
     ),
     "no completion time": (
         dict(completion_time=None),
@@ -219,7 +219,7 @@ BEFORE_A_SESSION = {
     ),
     "the log": (
         dict(meta={"table": "a.Import_Log"}),
-        "importer_meta names the table 'a.Import_Log'; such names are reserved for the import log and quarantines.",
+        "importer_meta names the table 'a.Import_Log'; such names are reserved for the import log, quarantines and histories.",
     ),
     "prefix": (
         dict(namespace_prefix="u_kim.lee-2__"),
