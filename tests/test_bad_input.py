@@ -199,7 +199,10 @@ def test_a_table_of_another_format_is_left_alone(desk):
 
 
 BEFORE_A_SESSION = {
-    "no output": (dict(files={}), "No output file is named 'quality_report.tsv' or '*_checkm2_report.tsv'. The job has 0 output files."),
+    "no output": (
+        dict(files={}),
+        "No output file is named 'quality_report.tsv' or '*_checkm2_report.tsv'. The job has 0 output files.",
+    ),
     "no match": (
         dict(files={"checkm2.log": "", "Quality_Report.tsv": NEW}),
         "No output file is named 'quality_report.tsv' or '*_checkm2_report.tsv'. The job has 2 output files:\n  Quality_Report.tsv\n  checkm2.log\n",

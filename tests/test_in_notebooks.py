@@ -51,7 +51,10 @@ def test_a_failed_job_is_its_message(shown):
     [output] = shown["outcome"]
     text = output.data["text/markdown"]
     assert text.startswith("```\njob job-1 · 1 file · ")
-    assert "No output file is named 'quality_report.tsv' or '*_checkm2_report.tsv'. The job has 1 output file:\n  log.txt\n" in text
+    assert (
+        "No output file is named 'quality_report.tsv' or '*_checkm2_report.tsv'. The job has 1 output file:\n  log.txt\n"
+        in text
+    )
     assert "Traceback" not in text
 
 
