@@ -19,6 +19,14 @@ def _contigs(
     description = f"Contig length, {percentile}th percentile of the {of} genome"
     return Column(f"{genome}_{percentile}_ctg_len", "bigint", description, unit="bp", between=(0, None), na_values=("-1",), since="--detailed")  # fmt: skip
 
+# %% ../nbs/importers/skani.ipynb #74b4dd52
+def _accession(genome: str, of: str) -> Column:
+    "Return the column with the accession in a genome's path."
+    description = f"Assembly accession of the {of} genome, such as GCF_000005845.2, if its path has one"
+    return Column(
+        f"{genome}_accession", "string", description, header=f"{genome}_file", extract=r"\b(GC[AF]_\d{9}\.\d+)[^/]*$"
+    )
+
 # %% ../nbs/importers/skani.ipynb #c2a6bb72
 pairs = Table(
     "skani",
@@ -43,6 +51,8 @@ pairs = Table(
         *(_contigs(genome, percentile) for genome in ("Ref", "Query") for percentile in (90, 50, 10)),
         Column("Avg_chain_len", "bigint", "Average chain length: mean length of the chains of aligned seeds", unit="bp", between=(0, None), since="--detailed"),
         Column("Total_bases_covered", "bigint", "Total bases covered by the chains", unit="bp", between=(0, None), since="--detailed"),
+        _accession("Ref", "reference"),
+        _accession("Query", "query"),
     ],
     layouts=Layout(header="Ref_file\t", written_by="skani dist, skani search and skani triangle -E"),
 )  # fmt: skip

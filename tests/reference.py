@@ -197,9 +197,11 @@ def _fitting(rows: list[tuple[int, str]], layout, table) -> Form | None:
     if layout.header is None:
         fields = _fields(first, layout, expected)
         fits = len(fields) == expected or (layout.ragged if len(fields) < expected else layout.repeated)
-        last = next((c for c in table.columns if place_of(c, layout.fields[-1:]) is not None), None)
-        if layout.repeated and last.pattern:
-            fits = fits and all(re.fullmatch(last.pattern, cell) for cell in fields[expected - 1 :] if cell)
+        for column in table.columns if layout.ragged or layout.repeated else ():
+            if column.pattern and (place := place_of(column, layout.fields)) is not None:
+                cells = fields[place:] if layout.repeated and place == expected - 1 else fields[place : place + 1]
+                found = [cell for cell in cells if cell] or [""] * column.required
+                fits = fits and all(re.fullmatch(column.pattern, cell) for cell in found)
         return Form(layout, list(layout.fields), None, rows) if fits else None
     if layout.transposed:
         records = _records(rows, layout.header)
@@ -278,7 +280,7 @@ def _plain(cell: str, layout) -> str:
 
 def _value(cell: str, column, table):
     """The value of a cell; ValueError if it is bad."""
-    is_key = column.name in table.key
+    is_key = column.name in table.required_key
     if cell == "" or (cell in (*table.na_values, *column.na_values) and not is_key):
         if column.required or is_key:
             raise ValueError

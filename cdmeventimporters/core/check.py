@@ -98,7 +98,8 @@ def _judge(column: Column, required: bool) -> tuple[str, str]:
 def _with_nulls(cells: DataFrame, table: Table) -> DataFrame:
     "Return the cells with NULL for empty ones and na_values."
     na_values = {
-        c.name: ("", *(() if c.name in table.key else (*table.na_values, *c.na_values))) for c in table.tool_columns
+        c.name: ("", *(() if c.name in table.required_key else (*table.na_values, *c.na_values)))
+        for c in table.tool_columns
     }
     return cells.selectExpr(
         *(f"`{name}`" for name in cells.columns if name not in na_values),
@@ -117,7 +118,7 @@ def check_cells(
     table: Table,
 ) -> DataFrame:  # typed tool columns; `_rescued_data`; `_file`, `_line`, `_number`, `_nth`; `_faults`, an array of sentences; `_bad`, NULL for a row that is left out
     "Return each row with its values and its faults."
-    judged = {c.name: _judge(c, required=c.required or c.name in table.key) for c in table.tool_columns}
+    judged = {c.name: _judge(c, required=c.required or c.name in table.required_key) for c in table.tool_columns}
     shifted = "array(format_string('%d fields where %d are expected', _found, _expected))"
     shapely = [f"{_misshapen(c)} IS NULL" for c in table.tool_columns if c.pattern]
     faults = f"filter(array({', '.join(fault for _, fault in judged.values())}), fault -> fault IS NOT NULL)"

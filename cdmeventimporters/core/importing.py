@@ -22,7 +22,7 @@ from pyspark.sql import functions as F
 from .check import bad_rows, check_cells, conflicting_rows, count_rows, fold_rows
 from .errors import ImportFailed, as_import_failed, is_from_spark, reason
 from .files import DRIVER_BYTES, Counted, OutputFiles, open_outputs
-from .job import Job, Options, read_job, read_options, select_outputs, table_names
+from .job import Job, Options, no_output, read_job, read_options, select_outputs, table_names
 from .log import Entry, is_recorded, record
 from .platform import table_format
 from .rows import file_formats, read_cells
@@ -92,9 +92,14 @@ def targets_of(
     metadata: Mapping,  # `importer_meta` of the YAML file
     tables: Iterable[Table],
 ) -> list[Target]:
-    "Return what the job has for each table; raise `ImportFailed` before any session is made."
+    "Return what the job has for each table, but optional ones without files; raise `ImportFailed` before any session is made."
     names = table_names(job, metadata, [t.name for t in tables])
-    return [Target(job, t, names[t.name], select_outputs(job, t.files, t.exclude, t.candidates)) for t in tables]
+    found = [Target(job, t, names[t.name], select_outputs(job, t.files, t.exclude, t.candidates)) for t in tables]
+    targets = [t for t in found if t.paths]
+    if missing := [t.table for t in found if not t.paths and not (t.table.optional and targets)]:
+        globs = [glob for t in missing for glob in (t.files, *t.candidates)]
+        raise no_output(job, globs, [glob for t in missing for glob in t.exclude])
+    return targets
 
 # %% ../../nbs/core/13_importing.ipynb #33d26954
 @dataclass(frozen=True)

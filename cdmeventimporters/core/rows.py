@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import reduce
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from typing import NamedTuple
 
 from pyspark.sql import Column as Expression
@@ -90,10 +90,15 @@ def _rest(header: list[str], known: set[str]) -> str:
 
 # %% ../../nbs/core/05_rows.ipynb #15224555
 def _is_shaped(fields: list[str], layout: Layout, table: Table) -> bool:
-    "Return whether the values of a repeated last field match the pattern of its column: any line has enough fields."
-    name = layout.fields[-1]
-    pattern = next((c.pattern for c in table.written_columns if spelling(c, [name])), None) if layout.repeated else None
-    return all(re.fullmatch(pattern or ".*", value) for value in fields[len(layout.fields) - 1 :] if value)
+    "Return whether the values of a line that may have any number of fields match the patterns of their columns."
+    if not (layout.ragged or layout.repeated):
+        return True
+    names, missing = layout.fields, len(layout.fields) - len(fields)
+    cells = list(zip(chain(names, repeat(names[-1])), [*fields, *[""] * missing], strict=False))
+    patterns = [(spelling(c, names), c.pattern, c.required) for c in table.written_columns if c.pattern]
+    return all(
+        re.fullmatch(p, cell) for n, p, needed in patterns for name, cell in cells if name == n and (cell or needed)
+    )
 
 # %% ../../nbs/core/05_rows.ipynb #8f7726fb
 def _misfits(sniffed: Sniffed, layout: Layout, table: Table) -> Iterator[str]:

@@ -42,6 +42,11 @@ class Column:
             raise ValueError(f"Column {self.name!r}: {mistake}")
 
     @property
+    def nullable(self) -> bool:
+        "Whether a row may lack a value even if the column is in the key."
+        return bool(self.since or self.na_values)
+
+    @property
     def comment(self) -> str:
         "Description, unit and source in one line, for the comment in the catalog."
         return (
@@ -216,17 +221,14 @@ class Table:
     exclude: tuple[str, ...] = ()  # globs for whole paths to leave out
     layouts: tuple[Layout, ...] = (Layout(),)  # or a single one; a file has the first that fits it
     na_values: tuple[str, ...] = ()  # words that stand for NULL in any column
-    if_repeated: str | None = (
-        None  # advice where a file repeats a key; then even equal rows are an error and do not fold
-    )
+    if_repeated: str | None = None  # advice where a file repeats a key; then even equal rows are an error
+    optional: bool = False  # a job may have no file for it, if it has one for another table
     revision: int = 1  # raised when the declaration reads the same file differently
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", (self.key,) if isinstance(self.key, str) else tuple(self.key))
-        object.__setattr__(self, "columns", tuple(self.columns))
-        object.__setattr__(
-            self, "layouts", (self.layouts,) if isinstance(self.layouts, Layout) else tuple(self.layouts)
-        )
+        for name, one in (("key", str), ("columns", Column), ("layouts", Layout)):
+            several = getattr(self, name)
+            object.__setattr__(self, name, (several,) if isinstance(several, one) else tuple(several))
         for mistake in _table_mistakes(self):
             raise ValueError(f"Table {self.name!r}: {mistake}")
 
@@ -244,6 +246,11 @@ class Table:
     def tool_key(self) -> tuple[str, ...]:
         "Columns of the key that the tool writes."
         return tuple(k for k in self.key if k not in (CTS_JOB_ID.name, CTS_OUTPUT_FILE.name))
+
+    @property
+    def required_key(self) -> tuple[str, ...]:
+        "Columns of the key that no row may lack."
+        return tuple(c.name for c in self.tool_columns if c.name in self.key and not c.nullable)
 
     @property
     def key_in_job(self) -> tuple[str, ...]:
@@ -271,14 +278,14 @@ def _table_mistakes(table: Table) -> Iterator[str]:
         yield f"the key names {', '.join(unknown)}, which is not a column of the tool."
     if not table.tool_key:
         yield "the key names no column of the tool."
-    if absent := [c.name for c in table.tool_columns if c.since and c.name in table.key]:
-        yield f"the key names {', '.join(absent)}, which older reports lack."
+    if table.tool_key and table.tool_key[0] not in (*table.required_key, *unknown):
+        yield f"the key begins with {table.tool_key[0]}, which rows may lack."
     if reals := [c.name for c in table.tool_columns if c.type in ("float", "double") and c.name in table.key]:
         yield f"the key names {', '.join(reals)}, which is a rounded number: equal ones may differ."
     if lists := [c.name for c in table.tool_columns if c.type == "array<string>" and c.name in table.key]:
         yield f"the key names {', '.join(lists)}, which is a list."
     for layout in table.layouts:
-        needed = [c for c in table.written_columns if c.required or c.name in table.key]
+        needed = [c for c in table.written_columns if c.required or c.name in table.required_key]
         if layout.fields and (absent := [c.name for c in needed if not spelling(c, layout.fields)]):
             yield f"the layout of {layout} lacks {', '.join(absent)}, which must not be empty."
     if isinstance(table.na_values, str):

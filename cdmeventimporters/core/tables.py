@@ -96,9 +96,10 @@ def _source(view: str, key: Sequence[str]) -> str:
     return f"(SELECT *, row_number() OVER (PARTITION BY {rest} ORDER BY `{_FILE}`) = 1 AS _first FROM `{view}`)"
 
 # %% ../../nbs/core/07_tables.ipynb #8d15f868
-def _on(key: Iterable[str], ranges: Mapping[str, Range]) -> str:
+def _on(columns: Iterable[Column], key: Iterable[str], ranges: Mapping[str, Range] = NO_RANGES) -> str:
     "Return the condition that a row `s` of the source has the key of a row `t` of the table."
-    equal = [f"t.`{k}` = s.`{k}`" for k in key if k != _FILE]
+    nullable = {c.name for c in columns if c.nullable}
+    equal = [f"t.`{k}` {'<=>' if k in nullable else '='} s.`{k}`" for k in key if k != _FILE]
     within = [_between(f"t.`{k}`", *ends) for k, ends in ranges.items()]
     of_file = f"(t.`{_FILE}` = s.`{_FILE}` OR (t.`{_FILE}` IS NULL AND s._first))"
     return " AND ".join([*equal, *within, *([of_file] if _FILE in key else [])])
@@ -125,7 +126,7 @@ def merge_statement(
     "Return the MERGE that inserts new rows, and replaces rows by those of later jobs."
     names = [f"`{c.name}`" for c in columns]
     return f"""
-        MERGE INTO {quoted(table)} AS t USING {_source(source, key)} AS s ON {_on(key, ranges)}
+        MERGE INTO {quoted(table)} AS t USING {_source(source, key)} AS s ON {_on(columns, key, ranges)}
         WHEN MATCHED AND {_replaces(columns)} THEN UPDATE SET {", ".join(f"t.{n} = s.{n}" for n in names)}
         WHEN NOT MATCHED THEN INSERT ({", ".join(names)}) VALUES ({", ".join(f"s.{n}" for n in names)})"""
 
@@ -141,7 +142,7 @@ def changes_query(
     new = f"t.`{key[0]}` IS NULL"
     return f"""
         SELECT count_if({new}) AS inserted, count_if(NOT {new} AND {_replaces(columns)}) AS updated
-        FROM {_source(source, key)} AS s LEFT JOIN {quoted(table)} AS t ON {_on(key, ranges)}"""
+        FROM {_source(source, key)} AS s LEFT JOIN {quoted(table)} AS t ON {_on(columns, key, ranges)}"""
 
 # %% ../../nbs/core/07_tables.ipynb #a935a029
 def superseded_query(
@@ -152,7 +153,7 @@ def superseded_query(
 ) -> str:
     "Return the query for the rows of other jobs that `merge_statement` replaces, and those of the source that give way to one of a later job."
     old, new = (", ".join(f"{side}.`{c.name}`" for c in columns) for side in "ts")
-    pairs = f"{table} AS t JOIN {_source(source, key)} AS s ON {_on(key, NO_RANGES)}"
+    pairs = f"{table} AS t JOIN {_source(source, key)} AS s ON {_on(columns, key)}"
     others = f"NOT t.`{CTS_JOB_ID.name}` <=> s.`{CTS_JOB_ID.name}`"
     return f"""
         SELECT {old} FROM {pairs} WHERE {others} AND {_is_newer()}

@@ -51,17 +51,32 @@ class _Source:
         "Return a finding, at the first line with the text `at`."
         return Finding(self.name, self.line(at) if at else 1, message)
 
+# %% ../../../nbs/dev/author/02_lint.ipynb #c41f29f0
+def _importer_of(spec: Path, project: Path) -> str:
+    "Return the importer that a YAML file belongs to: that of its own name, or the one whose module it names."
+    found = re.search(
+        r"(?m)^py_module: *cdmeventimporters\.(\w+) *$", spec.read_text(encoding="utf-8", errors="replace")
+    )
+    names = [spec.stem, *(found.groups() if found else ())]
+    return next((name for name in names if (project / f"nbs/importers/{name}.ipynb").exists()), spec.stem)
+
+# %% ../../../nbs/dev/author/02_lint.ipynb #8abad3af
+def _yaml_names(name: str, project: Path) -> list[str]:
+    "Return the names of an importer's YAML files, its own first."
+    own, files = (f"{name}.yaml", f"{name}.yml"), yaml_files(project / "cdmeventimporters")
+    return [*own, *(f.name for f in files if f.name not in own and _importer_of(f, project) == name)]
+
 # %% ../../../nbs/dev/author/02_lint.ipynb #757cedf7
 def importer_names(project: Path = IMPORTERS.parent) -> list[str]:
     "Return the names of all importers, complete or not."
     package = project / "cdmeventimporters"
     parts = [
         *(project / "nbs/importers").glob("*.ipynb"),
-        *yaml_files(package),
         *package.glob("*.py"),
         *(project / "tests/data").glob("*"),
     ]
-    return sorted({part.stem for part in parts if not part.name.startswith(("_", "."))})
+    of_yaml = {_importer_of(file, project) for file in yaml_files(package)}
+    return sorted(of_yaml | {part.stem for part in parts if not part.name.startswith(("_", "."))})
 
 # %% ../../../nbs/dev/author/02_lint.ipynb #8165636f
 def _missing_parts(name: str, project: Path) -> Iterator[Finding]:
@@ -75,8 +90,8 @@ def _missing_parts(name: str, project: Path) -> Iterator[Finding]:
 
 # %% ../../../nbs/dev/author/02_lint.ipynb #9364de9a
 def _csep_findings(name: str, sentences: list[str], project: Path) -> Iterator[Finding]:
-    "Yield the problems that CSEP would have with the importer's YAML file."
-    for file in (f"{name}.yaml", f"{name}.yml"):
+    "Yield the problems that CSEP would have with the importer's YAML files."
+    for file in _yaml_names(name, project):
         source = _Source(f"cdmeventimporters/{file}", project)
         for sentence in (x.removeprefix(f"{file} ") for x in sentences if x.startswith(f"{file} ")):
             key = next((k for k in ("image", "table", "on_bad_row", "py_module") if k in sentence), "")
@@ -84,18 +99,25 @@ def _csep_findings(name: str, sentences: list[str], project: Path) -> Iterator[F
 
 # %% ../../../nbs/dev/author/02_lint.ipynb #45fc1199
 def _yaml_findings(name: str, tables: list[Table], project: Path) -> Iterator[Finding]:
-    "Yield the disagreements between the YAML file and the code."
-    source = _Source(f"cdmeventimporters/{name}.yaml", project)
+    "Yield the disagreements between the YAML files and the code."
+    for file in _yaml_names(name, project):
+        yield from _disagreements(file, f"cdmeventimporters.{name}", [table.name for table in tables], project)
+
+# %% ../../../nbs/dev/author/02_lint.ipynb #4756cbc6
+def _disagreements(file: str, module: str, declared: list[str], project: Path) -> Iterator[Finding]:
+    "Yield the disagreements between a YAML file and the tables that its module declares."
+    source = _Source(f"cdmeventimporters/{file}", project)
+    stem = file.rsplit(".", 1)[0]
     text, wrong = read_yaml(project / source.name) if source.lines else ({}, [])
     if wrong or not text:
         return
-    if text["py_module"] != f"cdmeventimporters.{name}" or text["name"] != name:
+    if text["py_module"] != module or text["name"] != stem:
         yield source.found(
-            f"has `name: {text['name']}` and `py_module: {text['py_module']}`; expected `{name}` and `cdmeventimporters.{name}`",
+            f"has `name: {text['name']}` and `py_module: {text['py_module']}`; expected `{stem}` and `{module}`",
             "name:",
         )
-    named, declared = (text.get("importer_meta") or {}).get("tables"), [table.name for table in tables]
-    if named is None and len(tables) > 1:
+    named = (text.get("importer_meta") or {}).get("tables")
+    if named is None and len(declared) > 1:
         yield source.found(
             f"names one table, but the code declares {', '.join(declared)}: give `tables: {{name in the code: namespace.table}}`",
             "table",

@@ -255,7 +255,7 @@ def _first_cells(inferred: InferredTable, tool: str):
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #5deff952
 def _value(cell: str, column: Column, table: Table):
     "Return what a cell becomes in the table."
-    if cell == "" or (cell in (*table.na_values, *column.na_values) and column.name not in table.key):
+    if cell == "" or (cell in (*table.na_values, *column.na_values) and column.name not in table.required_key):
         return None
     if column.separator:
         return cell.split(column.separator)
