@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help env demo test fuzz test-drivers test-kill test-faults test-outages test-minio test-iceberg test-cluster test-matrix test-ci test-ci-minio test-ci-matrix test-ci-iceberg bench lake lab export clean minio
+.PHONY: help env demo samples test fuzz test-drivers test-kill test-faults test-outages test-minio test-iceberg test-cluster test-matrix test-ci test-ci-minio test-ci-matrix test-ci-iceberg bench lake lab export clean minio
 
 PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys.executable)' 2>/dev/null; done))
@@ -13,7 +13,7 @@ PY := .venv/bin/python
 # What a test's Java runs, it runs seldom: its second, thorough compiler would take longer than it saves.
 TEST := IN_TEST=1 SPARK_SUBMIT_OPTS="-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=400m"
 OF_FORMAT := $(if $(FORMAT),CDM_FORMAT=$(FORMAT))
-SIDE_BY_SIDE := $(PY) -m pytest --nbval-lax --numprocesses 2 --dist loadfile
+SIDE_BY_SIDE := $(PY) -m pytest --nbval-lax --numprocesses 2 --dist loadgroup
 # what needs several drivers, a proxy that spoils requests, or a JVM of its own for each command
 SEVERAL := $(addprefix tests/test_,drivers.py kill.py outages.py faults.py cli.py operate.py named_spark.py in_notebooks.py)
 # what has no other catalog, command line or cluster in it
@@ -75,7 +75,8 @@ test-ci: ## what CI runs besides: a part of the tests, and notebooks, on MinIO; 
 	$(MAKE) --jobs=2 --output-sync test-ci-minio test-ci-matrix test-ci-iceberg
 
 test-ci-minio: PYTEST_ARGS = -m '(matrix or s3) and not slow and not once'
-test-ci-minio: MINIO_TESTS = --nbval-lax tests nbs/importers nbs/tutorials
+# the notebooks of importers import all samples, too
+test-ci-minio: MINIO_TESTS = --nbval-lax tests --ignore=tests/test_importers.py nbs/importers nbs/tutorials
 test-ci-minio: test-minio
 test-ci-matrix: PYTEST_ARGS = -m matrix
 test-ci-matrix: test-matrix
@@ -96,6 +97,9 @@ lake: env ## a warm lake for notebooks, until Ctrl-C; FORMAT=iceberg for Iceberg
 
 lab: env ## JupyterLab, with a warm lake while it is open
 	@$(OF_FORMAT) $(PY) -m cdmeventimporters.dev.lake.warm lab nbs
+
+samples: env ## real runs of the tools that are on the PATH (mash, diamond, blastp, seqkit, mmseqs), as samples
+	$(PY) tests/samples.py
 
 export: env ## modules from notebooks
 	.venv/bin/nbdev_export

@@ -1,5 +1,6 @@
 """A lake for the tests: real Spark, Delta and S3, one session for a whole run, and a namespace for each test."""
 
+import functools
 import itertools
 import os
 import subprocess
@@ -60,6 +61,14 @@ def pytest_configure(config):
         os.environ["CDM_LAKE"] = str(ensure_warm()[0])
 
 
+def pytest_collection_modifyitems(items):
+    """A file's tests are for one worker, as they share fixtures; those of all importers, for one importer."""
+    for item in items:
+        params = getattr(item, "callspec", None)
+        case = params and params.params.get("case")
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {case.name}" if case else str(item.path)))
+
+
 @pytest.fixture(scope="session", params=SERVERS)
 def lake(request):
     """A lake with a classic session, as CSEP has it; once for each S3 server."""
@@ -81,6 +90,15 @@ def importer(*tables, driver_bytes=DRIVER_BYTES):
 
 def _import(get_spark, job_info, metadata, *, tables, driver_bytes):
     return import_tables(get_spark, job_info, metadata, *tables, driver_bytes=driver_bytes)
+
+
+@functools.cache
+def _onlooker(spark):
+    """A session in which Delta works out what a table holds by one task: by 50, as it would, a look takes 7 s."""
+    session = spark.newSession()
+    session.conf.set("spark.databricks.delta.snapshotPartitions", "1")
+    session.conf.set("spark.sql.shuffle.partitions", "2")
+    return session
 
 
 @dataclass
@@ -123,8 +141,8 @@ class Desk:
 
     @property
     def spark(self):
-        """The session."""
-        return self.lake.get_spark()
+        """A session to look at tables with; imports have the lake's own, with CSEP's settings."""
+        return _onlooker(self.lake.get_spark()) if FORMAT == "delta" else self.lake.get_spark()
 
     def exists(self, table="checkm2") -> bool:
         """Whether there is such a table."""

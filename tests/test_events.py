@@ -306,7 +306,7 @@ def test_spark_compiles_queries_over_many_rows_alone(desk, monkeypatch, text, co
     seen = []
 
     def look_and_check(*args):
-        seen.append(desk.spark.conf.get("spark.sql.codegen.wholeStage"))
+        seen.append(desk.lake.get_spark().conf.get("spark.sql.codegen.wholeStage"))
         return check(*args)
 
     check = importing.check_rows

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from importlib import import_module
 
 import pytest
-from conftest import HEADER, NEW, OLD, ROWS, importer, report
+from conftest import HEADER, NEW, OLD, ROOT, ROWS, importer, report
 
+from cdmeventimporters.amrfinderplus import elements
 from cdmeventimporters.core.spec import Table
 from cdmeventimporters.kofamscan import kofamscan
 
@@ -269,6 +270,35 @@ def test_equal_base_names_in_a_seqkit_report_are_refused(desk):
         f"  {outcome.job_info['outputs'][0]['file']}, line 2, file 'a.fa' and {outcome.job_info['outputs'][0]['file']}, line 3: they are equal\n"
         "Run seqkit stats without -b, so that it writes each file's path, then replay the job."
     ), str(outcome.error)
+
+
+ELEMENTS = (ROOT / "tests/data/amrfinderplus/3.11.20-proteins/soil_bin.2.amrfinder.tsv").read_text()
+
+
+def test_rows_that_lack_columns_of_the_key_are_recognised(desk, size):
+    """A report on proteins alone, read again, and one of its rows twice; then one row changed."""
+    names = dict(image="docker.io/ncbi/amr", meta={"table": f"{desk.namespace}.elements", "again": True})
+    run_import = importer(elements, driver_bytes=desk.driver_bytes)
+    job = desk.submit({"amr.tsv": ELEMENTS + ELEMENTS.splitlines()[1] + "\n"}, run_import=run_import, **names)
+    assert (job.error, job.replay().error) == (None, None)
+    rows = desk.rows("Contig_id", "Start", table="elements", key="Element_symbol")
+    assert rows == {"vanG": (None, None), "icaC": (None, None), "fosB": (None, None)}
+    assert desk.spark.table(desk.full("elements")).count() == 3
+    several = desk.submit({"amr.tsv": ELEMENTS + ELEMENTS.splitlines()[1].replace("99.17", "98.00") + "\n"}, **names)
+    assert "1 key has rows that differ:" in str(several.error)
+    assert "line 5, Element_symbol 'vanG', Protein_id 'soil2_00033', Element_name" in str(several.error)
+
+
+@pytest.mark.parametrize("kind", ["dist", "screen"])
+def test_a_job_may_lack_the_files_of_an_optional_table(desk, kind):
+    [sample] = (ROOT / "tests/data/mash").glob(f"*/*_{kind}.tab")
+    meta = {"table": None, "tables": {f"mash_{name}": f"{desk.namespace}.{name}" for name in ("dist", "screen")}}
+    job = desk.submit({sample.name: sample.read_bytes()}, image="quay.io/biocontainers/mash", meta=meta)
+    assert (job.error, job.replay().error) == (None, None)
+    assert [desk.exists(name) for name in ("dist", "screen")] == [kind == "dist", kind == "screen"]
+    assert desk.log("importer", "status") == [(f"mash_{kind}", "imported")]
+    neither = desk.submit({"mash.tab": sample.read_bytes()}, image="quay.io/biocontainers/mash", meta=meta)
+    assert "No output file is named '*dist*' or '*screen*'. The job has 1 output file:" in str(neither.error)
 
 
 OUTPUTS = {

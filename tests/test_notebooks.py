@@ -94,8 +94,8 @@ def test_no_cell_is_long(notebook):
 
 
 def test_over_all_notebooks_cells_are_small_and_few_are_hidden():
-    is_of_imports = re.compile(r"(import|from) \S+")
-    lengths = sorted(len(c.split("\n")) for p in EXPORTING for c in exported(p) if not is_of_imports.match(c))
+    as_long_as_need_be = re.compile(r"(import|from) \S+|\w+ = Table\(")  # a table has as many lines as columns
+    lengths = sorted(len(c.split("\n")) for p in EXPORTING for c in exported(p) if not as_long_as_need_be.match(c))
     assert statistics.median(lengths) <= 8
     assert lengths[int(len(lengths) * 0.9)] <= 20
     code = [c for p in NOTEBOOKS for c in cells(p)]

@@ -32,6 +32,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.utils import is_remote
 
 from ...core.files import crc64nvme
+from ...core.platform import table_format
+from ...core.session import import_session
 from ..catalog import IMPORTERS, load_importers
 from ..errors import NotReady, UsageError
 from .jars import iceberg_jars, jars
@@ -508,7 +510,12 @@ def table(
     name: str,  # namespace.table, without prefix
 ) -> DataFrame:
     "Return one of the tables of the lake's user."
-    return self.get_spark().table(f"{self.prefix}{name}")
+    spark, full = self.get_spark(), f"{self.prefix}{name}"
+    if spark.catalog.tableExists(full):
+        tables = table_format(spark)
+        with import_session(spark, tables.settings), tables.prefetch([full]):
+            pass  # what an import needs of a table is quick; Spark would load it by 50 tasks, which take seconds
+    return spark.table(full)
 
 # %% ../../../nbs/dev/lake/05_lake.ipynb #dd6637fd
 @patch(as_prop=True)
