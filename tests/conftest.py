@@ -64,9 +64,8 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     """A file's tests are for one worker, as they share fixtures; those of all importers, for one importer."""
     for item in items:
-        params = getattr(item, "callspec", None)
-        case = params and params.params.get("case")
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {case.name}" if case else str(item.path)))
+        case = item.callspec.params.get("case") if hasattr(item, "callspec") else None
+        item.add_marker(pytest.mark.xdist_group(f"{item.path} {getattr(case, 'name', '')}"))
 
 
 @pytest.fixture(scope="session", params=SERVERS)
