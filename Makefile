@@ -13,7 +13,7 @@ PY := .venv/bin/python
 # What a test's Java runs, it runs seldom: its second, thorough compiler would take longer than it saves.
 TEST := IN_TEST=1 SPARK_SUBMIT_OPTS="-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=400m"
 OF_FORMAT := $(if $(FORMAT),CDM_FORMAT=$(FORMAT))
-SIDE_BY_SIDE := $(PY) -m pytest --nbval-lax --numprocesses 2 --dist loadgroup
+SIDE_BY_SIDE := $(PY) -m pytest --nbval-lax --numprocesses 2 --dist loadfile
 # what needs several drivers, a proxy that spoils requests, or a JVM of its own for each command
 SEVERAL := $(addprefix tests/test_,drivers.py kill.py outages.py faults.py cli.py operate.py named_spark.py in_notebooks.py)
 # what has no other catalog, command line or cluster in it

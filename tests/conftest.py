@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from cdmeventimporters.checkm2 import quality_report
 from cdmeventimporters.core.files import DRIVER_BYTES
@@ -61,11 +62,17 @@ def pytest_configure(config):
         os.environ["CDM_LAKE"] = str(ensure_warm()[0])
 
 
-def pytest_collection_modifyitems(items):
-    """A file's tests are for one worker, as they share fixtures; those of all importers, for one importer."""
-    for item in items:
-        case = item.callspec.params.get("case") if hasattr(item, "callspec") else None
-        item.add_marker(pytest.mark.xdist_group(f"{item.path} {getattr(case, 'name', '')}"))
+class ByFileOrImporter(LoadScopeScheduling):
+    """A file's tests are for one worker, as they share fixtures; those of all importers, for each importer."""
+
+    def _split_scope(self, nodeid):
+        file, _, test = nodeid.partition("::")
+        return f"{file} {test.partition('[')[2]}" if file.endswith("test_importers.py") else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """How tests are spread over workers."""
+    return ByFileOrImporter(config, log)
 
 
 @pytest.fixture(scope="session", params=SERVERS)

@@ -9,6 +9,9 @@ import pytest
 from conftest import ROOT, Desk, importer
 from reference import Form, MustFail, form_of, lines_of, parse, row_of
 
+from cdmeventimporters.core.files import lines_of as engine_lines
+from cdmeventimporters.core.files import sniff_lines
+from cdmeventimporters.core.rows import file_fault
 from cdmeventimporters.core.spec import CTS_JOB_ID, Table
 from cdmeventimporters.dev.catalog import load_importers
 
@@ -125,17 +128,23 @@ def test_a_redelivery_changes_nothing(case):
 
 
 def test_jobs_end_in_the_same_table_in_either_order(case):
-    """A second job, whose lines Spark holds, replaces the first, or stands beside it where the key holds the job."""
-    first, second = case.first.job_info["id"], case.desk.lake.job(case.image, case.samples)
+    """A second job, whose lines Spark holds and which has each sample twice, replaces the first, or stands beside it."""
+    twice = in_two_folders(case.samples)
+    first, second = case.first.job_info["id"], case.desk.lake.job(case.image, twice)
     in_spark = importer(*case.tables.values(), driver_bytes=0)
     assert case.desk.lake.deliver(second, meta=case.meta, run_import=in_spark).error is None
     late = case.desk.lake.job(case.image, case.samples, completion_time="2020-01-01T00:00:00Z")
     assert case.desk.lake.deliver(late, meta=case.meta).error is None
     for name, table in case.tables.items():
         side_by_side = CTS_JOB_ID.name in table.key
-        assert case.rows(name, second["id"]) == case.expected(table, second["id"])
+        assert case.rows(name, second["id"]) == case.expected(table, second["id"], twice)
         for job in (first, late["id"]):
             assert case.rows(name, job) == (case.expected(table, job) if side_by_side else [])
+
+
+def in_two_folders(samples: dict[str, bytes]) -> dict[str, bytes]:
+    """Each sample twice, as if two genomes shared all identifiers."""
+    return {f"{n}/{path}": data for n in (1, 2) for path, data in samples.items()}
 
 
 def truncated(text: str, form: Form) -> str:
@@ -164,12 +173,17 @@ def test_a_truncated_file_is_refused(case):
 
 
 def test_an_empty_file_and_those_of_all_other_tools_are_refused(case):
+    """No layout fits any of their samples that an independent reader cannot read either; a job has one of each tool."""
     for table in case.tables.values():
         [name, *_] = [Path(path).name for path in case.read(table)]
-        strange = [f.read_bytes() for f in sorted(DATA.rglob("*")) if f.is_file() and case.folder not in f.parents]
-        strange = [data for data in strange if form_of(lines_of(data), table) is None]
-        assert len(strange) > 5
-        broken = {f"{n:02}/{name}": data for n, data in enumerate([b"", *strange])}
+        others = {f: f.read_bytes() for f in sorted(DATA.rglob("*")) if f.is_file() and case.folder not in f.parents}
+        strange = {f: data for f, data in others.items() if form_of(lines_of(data), table) is None}
+        for file, data in strange.items():
+            sniffed = sniff_lines(engine_lines("bucket/out/x", data), table.layouts)
+            assert file_fault(sniffed, table) is not None, file
+        one_of_each = {file.relative_to(DATA).parts[0]: data for file, data in strange.items()}
+        assert len(one_of_each) > 5
+        broken = {f"{n:02}/{name}": data for n, data in enumerate([b"", *one_of_each.values()])}
         said = case.bad(case.besides(table) | broken)
         assert f"{len(broken)} of {len(broken)} output files cannot be imported:" in said
         assert f"00/{name}: the file is empty; expected" in said
@@ -178,11 +192,9 @@ def test_an_empty_file_and_those_of_all_other_tools_are_refused(case):
 
 
 def test_rows_of_two_files_that_share_identifiers_are_kept_or_equal(case):
-    """They stand side by side where the key holds the file; elsewhere equal ones are one row, and others an error."""
-    twice = {f"{n}/{path}": data for n in (1, 2) for path, data in case.samples.items()}
-    job = case.good(twice).job_info["id"]
-    for name, table in case.tables.items():
-        assert case.rows(name, job) == case.expected(table, job, twice)
+    """They stand side by side where the key tells files apart; elsewhere equal ones are one row, and others an error."""
+    twice = in_two_folders(case.samples)
+    for table in case.tables.values():
         for path, form in case.read(table).items():
             if rows := row_without_a_value(form, table):
                 twice[f"2/{path}"] = case.samples[path].decode().replace(*rows).encode()

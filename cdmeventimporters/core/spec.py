@@ -278,12 +278,12 @@ def _table_mistakes(table: Table) -> Iterator[str]:
         yield f"the key names {', '.join(unknown)}, which is not a column of the tool."
     if not table.tool_key:
         yield "the key names no column of the tool."
-    if table.tool_key and table.tool_key[0] not in (*table.required_key, *unknown):
-        yield f"the key begins with {table.tool_key[0]}, which rows may lack."
     if reals := [c.name for c in table.tool_columns if c.type in ("float", "double") and c.name in table.key]:
         yield f"the key names {', '.join(reals)}, which is a rounded number: equal ones may differ."
     if lists := [c.name for c in table.tool_columns if c.type == "array<string>" and c.name in table.key]:
         yield f"the key names {', '.join(lists)}, which is a list."
+    if table.tool_key and table.tool_key[0] not in (*table.required_key, *unknown):
+        yield f"the key begins with {table.tool_key[0]}, which rows may lack."
     for layout in table.layouts:
         needed = [c for c in table.written_columns if c.required or c.name in table.required_key]
         if layout.fields and (absent := [c.name for c in needed if not spelling(c, layout.fields)]):
