@@ -10,7 +10,7 @@ from .core.importing import import_tables
 from .core.spec import Column, Layout, Table
 
 # %% ../nbs/importers/coverm.ipynb #8ef88745
-_PER_SAMPLE = r"(.+) (Relative Abundance \(%\)|Mean|Trimmed Mean|Covered Fraction|Covered Bases|Variance|Length|Read Count|Count|Reads per base|RPKM|TPM)"
+_PER_SAMPLE = r"(.+?) (Relative Abundance \(%\)|Mean|Trimmed Mean|Covered Fraction|Covered Bases|Variance|Length|Read Count|Count|Reads per base|RPKM|TPM)"
 _ASKED = "with --methods"
 
 
