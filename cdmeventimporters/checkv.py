@@ -41,7 +41,7 @@ quality = Table(
         Column("completeness", "float", "Completeness: estimated share of the virus's genome", unit="%", between=(0, 100)),
         Column("completeness_method", "string", "Completeness method, such as AAI-based or HMM-based, with its confidence"),
         Column("contamination", "float", "Contamination: share of the contig that is the host's", unit="%", between=(0, 100)),
-        Column("kmer_freq", "float", "k-mer frequency: how often the sequence stands in the contig; about 1 normally, 2 if it is there twice", unit="fold", between=(0, None), since="0.7"),
+        Column("kmer_freq", "float", "k-mer frequency: how often the contig contains its own sequence; normally about 1, and 2 if it is duplicated", unit="fold", between=(0, None), since="0.7"),
         Column("warnings", "array<string>", "Warnings, such as no viral genes detected", separator="; "),
     ],
     layouts=Layout(header="contig_id\t", written_by="checkv end_to_end and checkv quality_summary"),

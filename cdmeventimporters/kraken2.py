@@ -32,7 +32,7 @@ kraken = Table(
         Column("rank", "string", "Rank: U (unclassified), R (root), D, K, P, C, O, F, G or S, with a number for ranks in between, or -", pattern=r"[A-Z]\d*|-"),
         Column("taxid", "bigint", "Taxonomy identifier of NCBI, or of the database; 0 for unclassified", between=(0, None)),
         Column("name", "string", "Taxon name", extract="^ *(.*)$", required=True),
-        Column("depth_blanks", "string", "Depth in the tree, as blanks: two for each level; NULL at the top", header="name", extract="^( +)"),
+        Column("depth_blanks", "string", "Depth in the tree, as the leading spaces of the name: two for each level; NULL at the top", header="name", extract="^( +)"),
     ],
     layouts=(
         Layout(header=None, fields=("percent_clade", "reads_clade", "reads_direct", "rank", "taxid", "name"), padded=True, written_by="kraken2 --report"),

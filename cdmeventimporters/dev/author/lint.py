@@ -54,10 +54,9 @@ class _Source:
 # %% ../../../nbs/dev/author/02_lint.ipynb #c41f29f0
 def _importer_of(spec: Path, project: Path) -> str:
     "Return the importer that a YAML file belongs to: that of its own name, or the one whose module it names."
-    found = re.search(
-        r"(?m)^py_module: *cdmeventimporters\.(\w+) *$", spec.read_text(encoding="utf-8", errors="replace")
-    )
-    names = [spec.stem, *(found.groups() if found else ())]
+    text, _ = read_yaml(spec)
+    module = str(text.get("py_module")) if isinstance(text, dict) else ""
+    names = [spec.stem, module.removeprefix("cdmeventimporters.")]
     return next((name for name in names if (project / f"nbs/importers/{name}.ipynb").exists()), spec.stem)
 
 # %% ../../../nbs/dev/author/02_lint.ipynb #8abad3af
