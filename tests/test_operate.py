@@ -352,7 +352,7 @@ def test_optimize_restore_and_vacuum_leave_a_table_that_imports(operator):
     operator.replay(operator.job(report(ROWS[0].replace("lakeA", "lakeZ")), day=2))
     [optimized] = run_under_lock(spark, table, f"OPTIMIZE {table}")
     assert (optimized.metrics.numFilesRemoved, optimized.metrics.numFilesAdded) == (2, 1)
-    before = spark.sql(f"DESCRIBE HISTORY {table}").where("operation = 'MERGE'").agg({"version": "min"}).first()[0]
+    before = spark.sql(f"DESCRIBE HISTORY {table}").where("operation = 'WRITE'").agg({"version": "min"}).first()[0]
     [restored] = run_under_lock(spark, table, f"RESTORE TABLE {table} TO VERSION AS OF {before}")
     assert restored.num_restored_files == 1
     assert len(operator.rows()) == 4

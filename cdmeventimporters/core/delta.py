@@ -21,7 +21,8 @@ from .locks import Lock, locked, remembered
 from .session import literal, quoted, settings, with_codegen
 from .spec import Column
 from cdmeventimporters.core.tables import (
-    NO_RANGES,
+    NOTHING_KNOWN,
+    Known,
     Merged,
     Range,
     TableFormat,
@@ -33,6 +34,7 @@ from cdmeventimporters.core.tables import (
     merge_statement,
     other_format,
     temporary_view,
+    within,
 )
 
 # %% ../../nbs/core/09_delta.ipynb #13843378
@@ -219,14 +221,27 @@ class Delta(DeltaTransactions):
         columns: Sequence[Column],
         key: Sequence[str],
         transaction: Transaction | None,
-        ranges: Mapping[str, Range] = NO_RANGES,
-        in_driver: bool = False,
+        known: Known = NOTHING_KNOWN,
     ) -> Merged | None:
-        session = as_transaction(self.spark, transaction, _MERGE_FROM_DRIVER if in_driver else {})
+        if known.likely_new and known.count is not None and not self._holds(table, known.ranges):
+            return self._append_once(table, rows, transaction, known.count)
+        session = as_transaction(self.spark, transaction, _MERGE_FROM_DRIVER if known.in_driver else {})
         with temporary_view(rows) as source, with_codegen(self.spark), session, self.writing(table):
-            statement = merge_statement(table, source, columns, key, ranges)
+            statement = merge_statement(table, source, columns, key, known.ranges)
             done = retry(lambda: self.spark.sql(statement).collect())
         return Merged(done[0].num_inserted_rows, done[0].num_updated_rows) if done else None
+
+    def _holds(self, table: str, ranges: Mapping[str, Range]) -> bool:
+        "Return whether a table holds a row within all these ranges, of which there is none if there are no rows to write."
+        found = f"SELECT 1 FROM {quoted(table)} WHERE {' AND '.join(within(ranges))} LIMIT 1"
+        return bool(ranges) and bool(self.spark.sql(found).collect())
+
+    def _append_once(self, table: str, rows: DataFrame, transaction: Transaction | None, count: int) -> Merged | None:
+        "Append rows whose keys the table does not hold, unless it has recorded the transaction."
+        if transaction and self.applied(table, transaction):
+            return None
+        self._append(table, rows, transaction)
+        return Merged(inserted=count, updated=0)
 
     def keeping_history(
         self, history: str, table: str, rows: DataFrame, columns: Sequence[Column], key: Sequence[str]
@@ -240,6 +255,10 @@ class Delta(DeltaTransactions):
             retry(lambda: self.spark.sql(nothing).collect())
 
     def append(self, table: str, rows: DataFrame) -> None:
+        self._append(table, rows, None)
+
+    def _append(self, table: str, rows: DataFrame, transaction: Transaction | None) -> None:
+        "Append rows as this transaction."
         appending = rows.write.format("delta").mode("append")
-        with as_transaction(self.spark, None), self.writing(table):
+        with as_transaction(self.spark, transaction), self.writing(table):
             retry(lambda: appending.saveAsTable(quoted(table)))

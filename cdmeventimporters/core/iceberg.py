@@ -10,7 +10,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import ClassVar
 
@@ -22,9 +22,9 @@ from .log import log_table
 from .session import literal, quoted, with_codegen
 from .spec import Column
 from cdmeventimporters.core.tables import (
-    NO_RANGES,
+    NOTHING_KNOWN,
+    Known,
     Merged,
-    Range,
     TableFormat,
     TableSchemas,
     Transaction,
@@ -213,12 +213,11 @@ class Iceberg(IcebergTransactions):
         columns: Sequence[Column],
         key: Sequence[str],
         transaction: Transaction | None,
-        ranges: Mapping[str, Range] = NO_RANGES,
-        in_driver: bool = False,
+        known: Known = NOTHING_KNOWN,
     ) -> Merged | None:
         queue, deadline, lost = Queue(self.spark, table), time.monotonic() + PATIENCE, None
-        with with_codegen(self.spark), temporary_view(rows if in_driver else rows.localCheckpoint()) as source:
-            count, merge = (build(table, source, columns, key, ranges) for build in (changes_query, merge_statement))
+        with with_codegen(self.spark), temporary_view(rows if known.in_driver else rows.localCheckpoint()) as source:
+            count, merge = (of(table, source, columns, key, known.ranges) for of in (changes_query, merge_statement))
             try:
                 while True:
                     wait_for_turn(queue)

@@ -35,7 +35,7 @@ from cdmeventimporters.core.spec import (
     Column,
     Table,
 )
-from .tables import Range, TableFormat, Transaction
+from .tables import Known, Range, TableFormat, Transaction
 
 # %% ../../nbs/core/13_importing.ipynb #8f1c60d3
 _log = logging.getLogger(__name__)
@@ -224,7 +224,7 @@ def _write(tables: TableFormat, checked: Checked, types: Mapping[str, str], opti
     transaction = None if options.again else target.transaction
     with _history(tables, checked) if options.history else nullcontext():
         merged = tables.merge(
-            target.name, checked.rows, table.all_columns, table.key, transaction, _ranges(checked), checked.in_driver
+            target.name, checked.rows, table.all_columns, table.key, transaction, _known(checked, created=not types)
         )
     if options.again:
         tables.record(target.name, target.transaction, table.key[0])
@@ -235,12 +235,21 @@ def _write(tables: TableFormat, checked: Checked, types: Mapping[str, str], opti
                               rows_unchanged=unchanged, rows_rejected=counted.bad)  # fmt: skip
         _log.info("%s: inserted %d rows, updated %d", target.name, *merged)
 
+# %% ../../nbs/core/13_importing.ipynb #a9b3f4b5
+def _may_replace(table: Table) -> bool:
+    "Return whether a row of one job may replace a row of another."
+    return CTS_JOB_ID.name not in table.key
+
 # %% ../../nbs/core/13_importing.ipynb #167de535
-def _ranges(checked: Checked) -> dict[str, Range]:
-    "Return the ranges of the rows' keys, as far as they are known."
+def _known(
+    checked: Checked,
+    created: bool,  # whether this attempt created the table
+) -> Known:
+    "Return what checking the rows found out about them."
     job, table, counted = checked.target.job, checked.target.table, checked.counted
-    ranges: dict[str, Range] = {CTS_JOB_ID.name: (job.id, job.id)} if CTS_JOB_ID.name in table.key else {}
-    return ranges | ({table.tool_key[0]: (counted.lowest, counted.highest)} if counted.keys else {})
+    ranges: dict[str, Range] = {CTS_JOB_ID.name: (job.id, job.id)} if not _may_replace(table) else {}
+    ranges |= {table.tool_key[0]: (counted.lowest, counted.highest)} if counted.keys else {}
+    return Known(ranges, counted.keys, checked.in_driver, likely_new=created or not _may_replace(table))
 
 # %% ../../nbs/core/13_importing.ipynb #ce4cef4e
 def _write_rejected(tables: TableFormat, target: Target, rejected: DataFrame) -> None:
@@ -248,18 +257,12 @@ def _write_rejected(tables: TableFormat, target: Target, rejected: DataFrame) ->
     name, job = _quarantine_of(target), target.job.id
     comment = f"Rows that were not imported into {target.name}, and why"
     tables.ensure(name, REJECTED_COLUMNS, comment, tables.check(name, REJECTED_COLUMNS))
-    ranges: dict[str, Range] = {CTS_JOB_ID.name: (job, job)}
-    tables.merge(name, rejected, REJECTED_COLUMNS, REJECTED_KEY, None, ranges)
+    tables.merge(name, rejected, REJECTED_COLUMNS, REJECTED_KEY, None, Known({CTS_JOB_ID.name: (job, job)}))
 
 # %% ../../nbs/core/13_importing.ipynb #73800226
 def _quarantine_of(target: Target) -> str:
     "Return the full name of a table's quarantine."
     return f"{target.name}_rejected"
-
-# %% ../../nbs/core/13_importing.ipynb #a9b3f4b5
-def _may_replace(table: Table) -> bool:
-    "Return whether a row of one job may replace a row of another."
-    return CTS_JOB_ID.name not in table.key
 
 # %% ../../nbs/core/13_importing.ipynb #89402018
 def _history_of(target: Target) -> str:
