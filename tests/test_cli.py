@@ -329,3 +329,31 @@ def test_an_importer_that_cannot_be_imported_is_described_by_where_to_look(proje
     assert (done.returncode, done.stdout) == (1, "")
     assert "cdmeventimporters.checkm2 cannot be imported; `cdm-importers check checkm2` says why." in done.stderr
     assert "nowhere_to_be_found" in run(project, "check", "checkm2").stdout
+
+
+def test_a_broken_importer_keeps_nobody_from_the_others(project):
+    file = project / "cdmeventimporters/mmseqs2.yaml"
+    file.write_text(file.read_text().replace("importer_meta:", "importer_mta:"))
+    mistake = "mmseqs2.yaml has an unknown key `importer_mta:`; did you mean `importer_meta:`?\n"
+    for command in (["list"], ["describe", "checkm2"], ["describe", "--all", "--json"]):
+        done = run(project, *command)
+        assert done.returncode == 0
+        assert "checkm2" in done.stdout
+        assert done.stderr.startswith(mistake)
+    refused = run(project, "describe", "mmseqs2")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith(mistake)
+
+
+def test_the_data_dictionary_is_json_and_markdown_too(project):
+    [table] = json.loads(run(project, "describe", "checkm2", "--json").stdout)
+    assert (table["table"], table["key"]) == ("checkm2", ["Name"])
+    [column] = [column for column in table["columns"] if column["column"] == "GC_Content"]
+    assert (column["type"], column["unit"], column["range"]) == ("float", "fraction", "0 to 1")
+    shown = run(project, "describe", "checkm2", "--markdown").stdout
+    assert "| GC_Content | float | fraction | 0 to 1 | GC content: fraction of G and C bases |" in shown
+    [checkm2] = [row for row in json.loads(run(project, "list", "--json").stdout) if row["importer"] == "checkm2"]
+    assert (checkm2["image"], checkm2["versions"]) == ("ghcr.io/kbasetest/cdm_checkm2", ["1.0.1", "1.0.2"])
+    done = run(project, "describe")
+    assert done.returncode == 2
+    assert "give an importer, or --all" in done.stderr

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IMPORTERS', 'Importer', 'yaml_files', 'load_importers', 'find_importer', 'tables_of', 'image_problems', 'read_yaml',
-           'problems', 'declared_tables', 'describe', 'overview']
+           'yaml_problems', 'problems', 'declared_tables', 'describe', 'overview']
 
 # %% ../../nbs/dev/01_catalog.ipynb #1e269cd0
 import base64
@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,27 +50,33 @@ def yaml_files(folder: str | Path) -> list[Path]:
     "Return the files that CSEP takes for importers: those directly in the folder, by their suffix."
     return sorted(x for x in Path(folder).iterdir() if x.suffix in (".yaml", ".yml") and x.is_file())
 
+# %% ../../nbs/dev/01_catalog.ipynb #fb44e0d8
+def _sound(folder: str | Path) -> dict[Path, dict]:
+    "Return the content of the YAML files without problems."
+    return {file: text for file in yaml_files(folder) for text, wrong in [read_yaml(file)] if not wrong}
+
 # %% ../../nbs/dev/01_catalog.ipynb #03a70576
 def load_importers(
     folder: str | Path = IMPORTERS,  # the folder `cdmeventimporters`, or another one like it
 ) -> dict[str, Importer]:  # by image
-    "Return the importers in a folder, by image. A wrong file raises whatever Python raises: ask `problems` first."
-    found = {}
-    for file in yaml_files(folder):
-        text = yaml.safe_load(file.read_text(encoding="utf-8"))
-        meta = text.get("importer_meta") or {}
-        found[text["image"]] = Importer(text.get("name"), text["py_module"], text["image"], meta, file)
-    return found
+    "Return the importers in a folder, by image, without those whose files have problems, of which `yaml_problems` tells."
+    return {
+        text["image"]: Importer(text["name"], text["py_module"], text["image"], text["importer_meta"], file)
+        for file, text in _sound(folder).items()
+    }
 
 # %% ../../nbs/dev/01_catalog.ipynb #08b4eb8b
 def find_importer(
     tool: str,  # e.g. `checkm2`
+    folder: str | Path = IMPORTERS,  # the folder `cdmeventimporters`, or another one like it
 ) -> Importer:
-    "Return the importer of this name; raise `UsageError` with the names of all if there is none."
-    found = {importer.file.stem: importer for importer in load_importers().values()}
-    if tool not in found:
-        raise UsageError(f"No importer is called {tool}; there are {', '.join(sorted(found))}.")
-    return found[tool]
+    "Return the importer of this name; raise `UsageError` with the problems of its file, or with the names of all if there is none."
+    found = {importer.file.stem: importer for importer in load_importers(folder).values()}
+    if tool in found:
+        return found[tool]
+    if own := [problem for problem in yaml_problems(folder) if problem.startswith((f"{tool}.yaml ", f"{tool}.yml "))]:
+        raise UsageError("\n".join(own))
+    raise UsageError(f"No importer is called {tool}; there are {', '.join(sorted(found))}.")
 
 # %% ../../nbs/dev/01_catalog.ipynb #d4963a62
 def tables_of(importer: Importer) -> list[str]:
@@ -80,6 +87,17 @@ def tables_of(importer: Importer) -> list[str]:
 # %% ../../nbs/dev/01_catalog.ipynb #93f09871
 _MODULE = re.compile(r"\w+(\.\w+)*", re.ASCII)
 
+# %% ../../nbs/dev/01_catalog.ipynb #ea31b73e
+_KEYS = ("name", "py_module", "image", "importer_meta")
+
+
+def _unknown_keys(text: dict) -> Iterator[str]:
+    "Yield a sentence on each key that CSEP would not look at."
+    for key in map(str, text):
+        if key not in _KEYS:
+            [meant] = get_close_matches(key, _KEYS, n=1) or [""]
+            yield f"has an unknown key `{key}:`" + (f"; did you mean `{meant}:`?" if meant else "")
+
 # %% ../../nbs/dev/01_catalog.ipynb #3ee0ec68
 def _text_problems(text) -> Iterator[str]:
     "Yield the problems of the content of one YAML file."
@@ -88,6 +106,7 @@ def _text_problems(text) -> Iterator[str]:
     elif not isinstance(text, dict):
         yield "is not an importer: `name:`, `py_module:`, `image:` and `importer_meta:` are expected"
     else:
+        yield from _unknown_keys(text)
         for key in ("name", "py_module", "image"):
             if not isinstance(text.get(key), str) or not text[key].strip():
                 yield f"has no `{key}:`"
@@ -183,6 +202,13 @@ def read_yaml(file: Path) -> tuple[object, list[str]]:
         return None, [f"is not YAML: {' '.join(str(e).split())}"]
     return text, list(_text_problems(text))
 
+# %% ../../nbs/dev/01_catalog.ipynb #7478c891
+def yaml_problems(
+    folder: str | Path = IMPORTERS,  # the folder `cdmeventimporters`, or another one like it
+) -> list[str]:  # sentences that begin with a file's name
+    "Return the problems of the YAML files alone, for which no module is imported."
+    return [f"{file.name} {wrong}" for file in yaml_files(folder) for wrong in read_yaml(file)[1]]
+
 # %% ../../nbs/dev/01_catalog.ipynb #97a53132
 def problems(
     folder: str | Path = IMPORTERS,  # the folder `cdmeventimporters`, or another one like it
@@ -201,11 +227,6 @@ def problems(
         if (other := first.setdefault(str(image), file)) != file:
             found[file].append(f"names the image of {other.name} again, `{image}`; one image has one importer")
     return [f"{file.name} {x}" for file, wrong in found.items() for x in wrong]
-
-# %% ../../nbs/dev/01_catalog.ipynb #fb44e0d8
-def _sound(folder: str | Path) -> dict[Path, dict]:
-    "Return the content of the YAML files without problems."
-    return {file: text for file in yaml_files(folder) for text, wrong in [read_yaml(file)] if not wrong}
 
 # %% ../../nbs/dev/01_catalog.ipynb #e17a6a6f
 def declared_tables(

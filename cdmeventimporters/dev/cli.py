@@ -92,40 +92,81 @@ def _check(
         typer.echo(f"{which}: {_count(len(found), 'finding') if found else 'no findings'}")
     raise typer.Exit(bool(found))
 
+# %% ../../nbs/dev/03_cli.ipynb #3b663969
+_AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+_AsMarkdown = Annotated[bool, typer.Option("--markdown", help="As Markdown.")]
+
 # %% ../../nbs/dev/03_cli.ipynb #b682a6b7
-def _print(frame, title: str = "") -> None:
+def _print(frame, title: str = "", markdown: bool = False) -> None:
     "Print a pandas DataFrame of strings."
     from rich.console import Console
 
-    from cdmeventimporters.dev.terminal import text_table
+    from cdmeventimporters.dev.terminal import markdown_table, text_table
 
-    Console().print(text_table(list(frame.columns), frame.itertuples(index=False), title))
+    heads, lines = list(frame.columns), frame.itertuples(index=False)
+    if markdown:
+        typer.echo((f"## {title}\n\n" if title else "") + markdown_table(heads, lines) + "\n")
+    else:
+        Console().print(text_table(heads, lines, title))
+
+# %% ../../nbs/dev/03_cli.ipynb #16ebdf9a
+def _warn(sentences: list[str]) -> None:
+    "Print what is wrong with importers that a command goes without."
+    for sentence in sentences:
+        typer.secho(sentence, fg="yellow", err=True)
 
 # %% ../../nbs/dev/03_cli.ipynb #222c82db
 @app.command("list")
-def _list() -> None:
+def _list(as_json: _AsJson = False, as_markdown: _AsMarkdown = False) -> None:
     "List the importers: image, tables, number of columns, versions that have samples."
-    from cdmeventimporters.dev.catalog import overview
+    from cdmeventimporters.dev.catalog import overview, problems, yaml_problems
 
-    _print(overview())
+    importers = overview()
+    if as_json:
+        typer.echo(json.dumps([{k: v.split("\n") if k in ("tables", "columns", "versions") else v for k, v in row.items()} for row in importers.to_dict("records")], indent=1))  # fmt: skip
+    else:
+        _print(importers, markdown=as_markdown)
+    _warn(problems() if any(importers["columns"] == "") else yaml_problems())
+
+# %% ../../nbs/dev/03_cli.ipynb #f6091121
+def _tables_to_describe(tool: str | None) -> list:
+    "Return the tables of an importer, or of all; raise `UsageError` if that importer's cannot be known."
+    from cdmeventimporters.dev.catalog import declared_tables, find_importer
+    from cdmeventimporters.dev.errors import UsageError
+
+    module = find_importer(tool).py_module if tool else None
+    declared = declared_tables()
+    if module and not declared.get(module):
+        raise UsageError(f"{module} cannot be imported; `cdm-importers check {tool}` says why.")
+    return declared[module] if module else [table for tables in declared.values() for table in tables]
 
 # %% ../../nbs/dev/03_cli.ipynb #416083ae
 @app.command("describe")
 def _describe(
-    tool: Annotated[str, typer.Argument(help="An importer.")],
+    tool: Annotated[str | None, typer.Argument(help="An importer.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All importers.")] = False,
+    as_json: _AsJson = False,
+    as_markdown: _AsMarkdown = False,
 ) -> None:
     "Show the data dictionary of an importer's tables: column, type, unit, range, description, source, first version."
-    from cdmeventimporters.dev.catalog import declared_tables, describe, find_importer
-    from cdmeventimporters.dev.errors import UsageError
+    from cdmeventimporters.dev.catalog import describe, yaml_problems
 
+    if bool(tool) == every:
+        raise typer.BadParameter("give an importer, or --all")
     with _as_message():
-        module = find_importer(tool).py_module
-        if not (tables := declared_tables().get(module)):
-            raise UsageError(f"{module} cannot be imported; `cdm-importers check {tool}` says why.")
-    for table in tables:
-        columns = describe(table)
-        _print(columns if any(columns.source) else columns.drop(columns="source"), f"{table.name}: {table.description}")
+        tables = _tables_to_describe(tool)
+    if as_json:
+        dictionary = [
+            {"table": t.name, "description": t.description, "key": t.key, "source": t.source}
+            | {"columns": describe(t).to_dict("records")}
+            for t in tables
+        ]
+        typer.echo(json.dumps(dictionary, indent=1, ensure_ascii=False))
+    for table in () if as_json else tables:
+        columns, title = describe(table), f"{table.name}: {table.description}"
+        _print(columns if any(columns.source) else columns.drop(columns="source"), title, as_markdown)
         typer.echo(f"Key: {', '.join(table.key)}. Source, unless a column names another: {table.source}")
+    _warn(yaml_problems())
 
 # %% ../../nbs/dev/03_cli.ipynb #9ccf7b17
 @app.command()
@@ -141,11 +182,12 @@ def run(
     with _as_message():
         from rich.console import Console
 
-        from cdmeventimporters.dev.catalog import find_importer
+        from cdmeventimporters.dev.catalog import find_importer, yaml_problems
         from cdmeventimporters.dev.operate.run import how_to_open, own_lake, run_files, show_rows
         from cdmeventimporters.dev.terminal import progress
 
         find_importer(tool)
+        _warn(yaml_problems())
         console = Console()
         with own_lake(keep, format) as lake, progress(console, 3) as step:
             imported = run_files(lake, tool, files, step)
