@@ -275,13 +275,15 @@ def _is_precise(cell: str) -> bool:
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #113ff34a
 def list_separator(values: Sequence[str]) -> str | None:
-    "Return what separates the elements if these cells are lists; None if they are not."
-    for separator in ("; ", ";", ", ", ","):
+    "Return what separates the elements if these cells are lists, with the blank that always follows it; None if they are not."
+    for mark in (";", ","):
+        bare = any(re.search(f"{mark}(?! )", value) for value in values)
+        separator = mark if bare else f"{mark} "
         lists = [parts for value in values if len(parts := value.split(separator)) > 1]
         elements = [element for parts in lists for element in parts if element]
         codes = sum(bool(re.search(r"[\d_:]", element)) for element in elements)
         prose = any(" " in value.replace(separator, "") for value in values) or codes * 2 < len(elements)
-        if lists and len(lists) * 5 >= len(values) and (separator == ";" or not prose):
+        if lists and len(lists) * 5 >= len(values) and (mark == ";" or not prose):
             return separator
     return None
 

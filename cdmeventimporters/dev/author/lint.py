@@ -198,6 +198,35 @@ def _unseen(table: Table, headers: list[list[str]], versions: list[str]) -> Iter
         if headers and not column.since and not any(spellings):
             yield column, "is in no sample: add one of a version that writes it"
 
+# %% ../../../nbs/dev/author/02_lint.ipynb #9074eab3
+def _cells(samples: dict[str, bytes], table: Table) -> dict[str, list[str]]:
+    "Return the cells that are not empty of each column, from the samples in which a line is a row with separators."
+    cells: dict[str, list[str]] = {c.name: [] for c in table.written_columns}
+    for lines in filter(None, (lines_of("sample", content) for content in samples.values())):
+        form, _ = file_format(sniff_lines(lines, table.layouts), table) or (None, None)
+        if not form or form.layout.record or form.layout.wide or form.layout.transposed or form.layout.left_aligned:
+            continue
+        texts = [line._line for line in lines if not form.layout.is_comment(line._line) and line._line != form.header]
+        rows = [dict(zip(form.names, form.layout.split(text, form.limit), strict=False)) for text in texts]
+        for column in table.written_columns:
+            empty = {"", None, *table.na_values, *column.na_values}
+            cells[column.name] += [c for row in rows if (c := row.get(spelling(column, form.names) or "")) not in empty]
+    return cells
+
+# %% ../../../nbs/dev/author/02_lint.ipynb #631ad5db
+def _suspicious(column: Column, cells: list[str]) -> Iterator[str]:
+    "Yield a sentence on each property of a column's cells that its declaration hardly means."
+    if column.extract:
+        return
+    if column.separator:
+        elements = (element for cell in cells for element in cell.split(column.separator))
+        if outer := next((element for element in elements if element != element.strip()), None):
+            yield f"elements of its lists have blanks around them, such as {outer!r}: include them in separator="
+    lengths, counted = {len(cell) for cell in cells}, column.unit or "tax" in column.name.lower()
+    digits = column.type in LIMITS and all(map(str.isdigit, cells))
+    if digits and not counted and len({*cells}) > 1 and len(lengths) == 1 and min(lengths) > 5:
+        yield f"its numbers look like identifiers, such as {cells[0]}: declare it as string, or give a unit="
+
 # %% ../../../nbs/dev/author/02_lint.ipynb #3dacf373
 def _sample_findings(name: str, tables: list[Table], project: Path) -> Iterator[Finding]:
     "Yield the faults of the samples, and those that are missing."
@@ -218,6 +247,10 @@ def _sample_findings(name: str, tables: list[Table], project: Path) -> Iterator[
             )
         for column, sentence in _unseen(table, _headers(samples, table), versions):
             yield notebook.found(f"column {column.name}: {sentence}", f'Column("{column.name}"')
+        cells = _cells(samples, table)
+        for column in table.written_columns:
+            for sentence in _suspicious(column, cells[column.name]):
+                yield notebook.found(f"column {column.name}: {sentence}", f'Column("{column.name}"')
 
 # %% ../../../nbs/dev/author/02_lint.ipynb #d67046c0
 STORY = {
