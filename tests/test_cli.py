@@ -95,13 +95,15 @@ def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
         "to do: what its table says",
         "14 findings",
     )
-    notebook = (project / "nbs/importers/ribo.ipynb").read_text().splitlines()
+    cells = json.loads((project / "nbs/importers/ribo.ipynb").read_text())["cells"]
     for place in places[:-2]:
-        name, line = place.split(":")
+        name, number = place.split(", cell ")
         assert name == "nbs/importers/ribo.ipynb"
-        assert "TODO" in notebook[int(line) - 1]
+        assert "TODO" in "".join(cells[int(number) - 1]["source"])
     found = json.loads(run(project, "check", "ribo", "--json").stdout)
-    assert [f"{x['file']}:{x['line']}" for x in found] == list(places[:-1])
+    assert [f"{x['file']}, cell {x['cell']}" if "cell" in x else f"{x['file']}:{x['line']}" for x in found] == list(
+        places[:-1]
+    )
 
 
 def test_a_declaration_holds_what_the_samples_tell(samples):

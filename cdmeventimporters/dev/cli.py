@@ -9,7 +9,6 @@ __all__ = ['app', 'run', 'replay', 'sql', 'log']
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -76,15 +75,15 @@ def _new(
 @app.command("check")
 def _check(
     tool: Annotated[str | None, typer.Argument(help="An importer; all of them, if none.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON list of file, line and message.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list of file, line or cell, and message.")] = False,
 ) -> None:
-    "Say what an importer lacks, with file and line. Exits with 1 if it lacks anything."
+    "Say what an importer lacks, with file and line, or cell. Exits with 1 if it lacks anything."
     from cdmeventimporters.dev.author.lint import importer_names, lint
 
     with _as_message():
         found = lint(tool)
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in found], indent=1))
+        typer.echo(json.dumps([finding.as_dict() for finding in found], indent=1))
     else:
         for finding in found:
             typer.echo(finding)
