@@ -70,6 +70,7 @@ class ByFileOrImporter(LoadScopeScheduling):
         return f"{file} {test.partition('[')[2]}" if file.endswith("test_importers.py") else file
 
 
+@pytest.hookimpl(optionalhook=True)  # xdist may be off
 def pytest_xdist_make_scheduler(config, log):
     """How tests are spread over workers."""
     return ByFileOrImporter(config, log)

@@ -63,7 +63,12 @@ def written(project: Path) -> dict[str, bytes]:
 def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
     made = run(project, "new", "ribo", "--image", IMAGE, "--sample", samples / "1.4/ribo.tsv", samples / "2.0/ribo.tsv")
     assert (made.returncode, made.stderr) == (0, "")
-    assert made.stdout == (
+    guesses, _, said = made.stdout.partition("ribo has an importer")
+    [copies] = [line for line in guesses.splitlines() if line.strip().startswith("copies_n ")]
+    assert re.split(" {2,}", copies.strip()) == [
+        "copies_n", "int", "NA", "3 of 4 cells are whole numbers, such as 12", "only 3 values; 'NA' may be a value"
+    ]  # fmt: skip
+    assert "ribo has an importer" + said == (
         "ribo has an importer, which runs on its 2 samples:\n"
         "  nbs/importers/ribo.ipynb\n"
         "  cdmeventimporters/ribo.yaml\n"
@@ -71,7 +76,7 @@ def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
         "  tests/data/ribo/1.4/ribo.tsv (rows that a newer sample has, too, are renamed)\n"
         "  tests/data/ribo/2.0/ribo.tsv\n"
         "14 TODOs mark what the samples do not tell. Fill them in and run the notebook (make lab),\n"
-        "then: make export && cdm-importers check ribo\n"
+        "then: make export && uv run cdm-importers check ribo\n"
     )
     assert (project / "tests/data/ribo/2.0/ribo.tsv").read_text() == NEW
     assert (project / "tests/data/ribo/1.4/ribo.tsv").read_text() == OLD.replace("lakeA.2", "lakeA.2_sample1")
@@ -359,3 +364,17 @@ def test_the_data_dictionary_is_json_and_markdown_too(project):
     done = run(project, "describe")
     assert done.returncode == 2
     assert "give an importer, or --all" in done.stderr
+
+
+def test_new_shows_what_it_would_declare_and_writes_nothing(project, samples):
+    before = written(project)
+    shown = run(project, "new", "ribo", "--image", IMAGE, "--sample", samples / "2.0/ribo.tsv", "--dry-run")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.endswith("Key: genome. Nothing was written.\n")
+    assert written(project) == before
+
+
+def test_all_options_that_are_missing_are_named(project):
+    refused = run(project, "new", "ribo")
+    assert refused.returncode == 2
+    assert "give --image and --sample" in refused.stderr

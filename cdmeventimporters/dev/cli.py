@@ -7,7 +7,7 @@ __all__ = ['app', 'run', 'replay', 'sql', 'log']
 
 # %% ../../nbs/dev/03_cli.ipynb #e1d35807
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +40,15 @@ def _as_message() -> Iterator[None]:
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(1) from None
 
+# %% ../../nbs/dev/03_cli.ipynb #b7fe1671
+def _print_table(heads: list[str], lines: Iterable, title: str = "") -> None:
+    "Print a table of strings."
+    from rich.console import Console
+
+    from cdmeventimporters.dev.terminal import text_table
+
+    Console().print(text_table(heads, lines, title))
+
 # %% ../../nbs/dev/03_cli.ipynb #43efe73e
 def _count(number: int, what: str) -> str:
     "Return a number and its noun, in the plural if need be."
@@ -49,27 +58,36 @@ def _count(number: int, what: str) -> str:
 @app.command("new")
 def _new(
     tool: Annotated[str, typer.Argument(help="Name of the importer, such as checkm2.")],
-    image: Annotated[str, typer.Option(help="The tool's image, without tag or digest.")],
+    image: Annotated[str | None, typer.Option(help="The tool's image, without tag or digest.")] = None,
     sample: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             metavar="[VERSION=]FILE",
             help="An output file of the tool. Without a version, that of its folder or of its first comments.",
         ),
-    ],
+    ] = None,
     more: Annotated[list[str] | None, typer.Argument(metavar="[[VERSION=]FILE]...", help="More of them.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be declared; write nothing.")] = False,
 ) -> None:
     "Make an importer from samples of a tool's output: notebook, YAML file and fixtures, ready to run. Overwrites nothing."
+    from cdmeventimporters.dev.author.infer import Evidence, evidence
     from cdmeventimporters.dev.author.scaffold import scaffold
 
+    if not image or not sample:
+        missing = [name for name, value in (("--image", image), ("--sample", sample)) if not value]
+        raise typer.BadParameter(f"give {' and '.join(missing)}")
     with _as_message():
-        made = scaffold(tool, image, [*sample, *(more or ())])
+        made = scaffold(tool, image, [*sample, *(more or ())], dry_run=dry_run)
+    _print_table(list(Evidence._fields), evidence(made.inferred))
+    if dry_run:
+        typer.echo(f"Key: {', '.join(made.inferred.table.key)}. Nothing was written.")
+        return
     typer.echo(f"{tool} has an importer, which runs on its {_count(len(made.inferred.samples), 'sample')}:")
     for file in made.files:
         other_names = " (rows that a newer sample has, too, are renamed)" if file in made.renamed else ""
         typer.echo(f"  {file.relative_to(made.project)}{other_names}")
     typer.echo(f"{made.to_do} TODOs mark what the samples do not tell. Fill them in and run the notebook (make lab),")
-    typer.echo(f"then: make export && cdm-importers check {tool}")
+    typer.echo(f"then: make export && uv run cdm-importers check {tool}")
 
 # %% ../../nbs/dev/03_cli.ipynb #9e9da5fb
 @app.command("check")
@@ -98,15 +116,13 @@ _AsMarkdown = Annotated[bool, typer.Option("--markdown", help="As Markdown.")]
 # %% ../../nbs/dev/03_cli.ipynb #b682a6b7
 def _print(frame, title: str = "", markdown: bool = False) -> None:
     "Print a pandas DataFrame of strings."
-    from rich.console import Console
-
-    from cdmeventimporters.dev.terminal import markdown_table, text_table
+    from cdmeventimporters.dev.terminal import markdown_table
 
     heads, lines = list(frame.columns), frame.itertuples(index=False)
     if markdown:
         typer.echo((f"## {title}\n\n" if title else "") + markdown_table(heads, lines) + "\n")
     else:
-        Console().print(text_table(heads, lines, title))
+        _print_table(heads, lines, title)
 
 # %% ../../nbs/dev/03_cli.ipynb #16ebdf9a
 def _warn(sentences: list[str]) -> None:

@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['LARGEST', 'SEPARATORS', 'NA_VALUES', 'TO_DO', 'read_lines', 'separator_of', 'Sample', 'read_sample', 'Field',
            'version_order', 'unite', 'na_values_in', 'list_separator', 'type_of', 'column_names', 'common_na_values',
-           'find_keys', 'files_of', 'InferredTable', 'infer_table']
+           'find_keys', 'files_of', 'InferredTable', 'infer_table', 'Evidence', 'evidence']
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #6222afa3
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 from ...core.check import NUMBER, WHOLE
 from ...core.files import lines_of
@@ -504,3 +505,41 @@ def infer_table(
         na_values=na_values,
     )
     return InferredTable(table, keys, list(samples))
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #9fece9a8
+class Evidence(NamedTuple):
+    "What the declaration of a column was inferred from."
+
+    column: str
+    type: str
+    na_values: str  # null words, of the column or of the table
+    why: str  # e.g. `12 cells are whole numbers, such as 3`
+    doubt: str  # what makes it uncertain; empty if nothing does
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #5f6ec371
+_SEEN = {"int": "whole numbers", "bigint": "whole numbers", "float": "numbers", "double": "numbers"}
+_SEEN_BY_TYPE = _SEEN | {"string": "strings", "array<string>": "lists"}
+_FEW = 5  # cells that tell little
+
+
+def _doubts(column: Column, values: Sequence[str], words: Sequence[str]) -> Iterator[str]:
+    "Yield what makes a guess uncertain."
+    if len(values) < _FEW:
+        yield "no value in the samples" if not values else f"only {len(values)} value{'s' * (len(values) != 1)}"
+    if words:
+        yield f"{' and '.join(map(repr, words))} may be {'values' if len(words) > 1 else 'a value'}"
+    if column.separator:
+        yield f"{column.separator!r} may be a part of the text"
+
+
+def evidence(inferred: InferredTable) -> list[Evidence]:
+    "Return what the declaration of each column was inferred from."
+    found = []
+    for column, field in zip(inferred.table.written_columns, unite(inferred.samples), strict=True):
+        words = [word for word in dict.fromkeys(field.values) if word in (*column.na_values, *inferred.table.na_values)]
+        values = [value for value in field.values if value not in words]
+        many = f"{len(values)} of {sum(map(len, field.cells.values()))} cells are {_SEEN_BY_TYPE[column.type]}"
+        why = f"{many}, such as {values[0][:40]}" if values else "all cells are empty"
+        doubt = "; ".join(_doubts(column, values, words))
+        found.append(Evidence(column.name, column.type, " ".join(words), why, doubt))
+    return found

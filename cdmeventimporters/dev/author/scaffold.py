@@ -462,6 +462,7 @@ def scaffold(
     image: str,  # without tag or digest
     samples: Sequence[str | Path],  # files, or strings `version=file`
     project: Path = IMPORTERS.parent,  # or a copy of it
+    dry_run: bool = False,  # write nothing
 ) -> Scaffold:
     "Make an importer; raise `UsageError`, and write nothing, if that is impossible."
     _check_name(tool, project)
@@ -474,13 +475,19 @@ def scaffold(
         copies = {data / s.version / s.file.name: s.file.read_bytes() for s in inferred.samples}
         cells = [*_first_cells(inferred, tool), *_last_cells(inferred, tool, image)]
     texts = {notebook: _notebook(cells).encode(), spec: _yaml(tool, image).encode()}
-    for file, content in (copies | texts).items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-    _run("ruff", "format", "--quiet", notebook, project=project)
-    _run("nbdev_export", project=project)
+    if not dry_run:
+        _write_all(copies | texts)
+        _run("ruff", "format", "--quiet", notebook, project=project)
+        _run("nbdev_export", project=project)
     renamed = [copy for copy, s, was in zip(copies, inferred.samples, given, strict=True) if s is not was]
     return Scaffold(project, [notebook, spec, module, *copies], inferred, renamed)
+
+# %% ../../../nbs/dev/author/01_scaffold.ipynb #3b5847a4
+def _write_all(files: dict[Path, bytes]) -> None:
+    "Write new files."
+    for file, content in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
 
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #d05c0d71
 def _readable(inferred: InferredTable) -> InferredTable:
