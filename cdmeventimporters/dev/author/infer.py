@@ -276,7 +276,7 @@ def _is_precise(cell: str) -> bool:
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #113ff34a
 def list_separator(values: Sequence[str]) -> str | None:
-    "Return what separates the elements if these cells are lists, with the blank that always follows it; None if they are not."
+    "Return what separates the elements if these cells are lists, with the space that always follows it; None if they are not."
     for mark in (";", ","):
         bare = any(re.search(f"{mark}(?! )", value) for value in values)
         separator = mark if bare else f"{mark} "
@@ -517,8 +517,8 @@ class Evidence(NamedTuple):
     doubt: str  # what makes it uncertain; empty if nothing does
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #5f6ec371
-_SEEN = {"int": "whole numbers", "bigint": "whole numbers", "float": "numbers", "double": "numbers"}
-_SEEN_BY_TYPE = _SEEN | {"string": "strings", "array<string>": "lists"}
+_SEEN = {"string": "strings", "array<string>": "lists", "float": "numbers", "double": "numbers"}
+_SEEN |= dict.fromkeys(LIMITS, "whole numbers")
 _FEW = 5  # cells that tell little
 
 
@@ -538,7 +538,7 @@ def evidence(inferred: InferredTable) -> list[Evidence]:
     for column, field in zip(inferred.table.written_columns, unite(inferred.samples), strict=True):
         words = [word for word in dict.fromkeys(field.values) if word in (*column.na_values, *inferred.table.na_values)]
         values = [value for value in field.values if value not in words]
-        many = f"{len(values)} of {sum(map(len, field.cells.values()))} cells are {_SEEN_BY_TYPE[column.type]}"
+        many = f"{len(values)} of {sum(map(len, field.cells.values()))} cells are {_SEEN[column.type]}"
         why = f"{many}, such as {values[0][:40]}" if values else "all cells are empty"
         doubt = "; ".join(_doubts(column, values, words))
         found.append(Evidence(column.name, column.type, " ".join(words), why, doubt))

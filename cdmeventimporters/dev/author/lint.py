@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ...core.files import lines_of, sniff_lines
-from ...core.rows import file_format
+from ...core.rows import FileFormat, file_format
 from ...core.spec import LIMITS, Column, Table, spelling
 from .infer import TO_DO
 from .scaffold import UNKNOWN_VERSION, faults_of, importer_paths
@@ -55,7 +55,7 @@ class _Source:
         self.parts = ["".join(cell["source"]) for cell in self.cells] or text.splitlines()
 
     def found(self, message: str, at: str = "") -> Finding:
-        "Return a finding, at the first line or cell with the text `at`, however its blanks are set."
+        "Return a finding, at the first line or cell with the text `at`, whatever the whitespace in it."
         squeezed = (re.sub(r"\s", "", part) for part in self.parts)
         wanted = re.sub(r"\s", "", at)
         return Finding(self.name, next((n for n, part in enumerate(squeezed, 1) if wanted in part), 1), message)
@@ -185,12 +185,11 @@ def _samples(name: str, table: Table, project: Path) -> dict[str, bytes]:
     return {path: file.read_bytes() for path, file in files.items() if path in meant}
 
 # %% ../../../nbs/dev/author/02_lint.ipynb #3fe87416
-def _headers(samples: dict[str, bytes], table: Table) -> list[list[str]]:
-    "Return the names of the fields of each sample that the engine can read."
-    sniffed = [
-        sniff_lines(lines, table.layouts) for content in samples.values() if (lines := lines_of("sample", content))
-    ]
-    return [form[0].names for file in sniffed if (form := file_format(file, table))]
+def _read(samples: dict[str, bytes], table: Table) -> list[tuple[FileFormat, list[str]]]:
+    "Return how each sample that the engine can read is read, and its lines."
+    lines = [found for content in samples.values() if (found := lines_of("sample", content))]
+    formats = [file_format(sniff_lines(found, table.layouts), table) for found in lines]
+    return [(form[0], [line._line for line in found]) for form, found in zip(formats, lines, strict=True) if form]
 
 # %% ../../../nbs/dev/author/02_lint.ipynb #13a37713
 def _unseen(table: Table, headers: list[list[str]], versions: list[str]) -> Iterator[tuple[Column, str]]:
@@ -208,15 +207,15 @@ def _unseen(table: Table, headers: list[list[str]], versions: list[str]) -> Iter
             yield column, "is in no sample: add one of a version that writes it"
 
 # %% ../../../nbs/dev/author/02_lint.ipynb #9074eab3
-def _cells(samples: dict[str, bytes], table: Table) -> dict[str, list[str]]:
+def _cells(read: list[tuple[FileFormat, list[str]]], table: Table) -> dict[str, list[str]]:
     "Return the cells that are not empty of each column, from the samples in which a line is a row with separators."
     cells: dict[str, list[str]] = {c.name: [] for c in table.written_columns}
-    for lines in filter(None, (lines_of("sample", content) for content in samples.values())):
-        form, _ = file_format(sniff_lines(lines, table.layouts), table) or (None, None)
-        if not form or form.layout.record or form.layout.wide or form.layout.transposed or form.layout.left_aligned:
+    for form, lines in read:
+        layout = form.layout
+        if layout.record or layout.wide or layout.transposed or layout.left_aligned:
             continue
-        texts = [line._line for line in lines if not form.layout.is_comment(line._line) and line._line != form.header]
-        rows = [dict(zip(form.names, form.layout.split(text, form.limit), strict=False)) for text in texts]
+        texts = [line for line in lines if not layout.is_comment(line) and line != form.header]
+        rows = [dict(zip(form.names, layout.split(text, form.limit), strict=False)) for text in texts]
         for column in table.written_columns:
             empty = {"", None, *table.na_values, *column.na_values}
             cells[column.name] += [c for row in rows if (c := row.get(spelling(column, form.names) or "")) not in empty]
@@ -230,7 +229,7 @@ def _suspicious(column: Column, cells: list[str]) -> Iterator[str]:
     if column.separator:
         elements = (element for cell in cells for element in cell.split(column.separator))
         if outer := next((element for element in elements if element != element.strip()), None):
-            yield f"elements of its lists have blanks around them, such as {outer!r}: include them in separator="
+            yield f"elements of its lists have spaces around them, such as {outer!r}: include them in separator="
     lengths, counted = {len(cell) for cell in cells}, column.unit or "tax" in column.name.lower()
     digits = column.type in LIMITS and all(map(str.isdigit, cells))
     if digits and not counted and len({*cells}) > 1 and len(lengths) == 1 and min(lengths) > 5:
@@ -249,14 +248,15 @@ def _sample_findings(name: str, tables: list[Table], project: Path) -> Iterator[
             yield notebook.found(
                 f"table {table.name}: no sample in tests/data/{name} matches {table.files}", f'"{table.files}"'
             )
+        read = _read(samples, table)
         versions = sorted({path.split("/")[3] for path in samples})
         for path, content in samples.items():
             yield from (
                 Finding(path, 1, f"the importer would reject it: {fault}") for fault in faults_of(content, table)
             )
-        for column, sentence in _unseen(table, _headers(samples, table), versions):
+        for column, sentence in _unseen(table, [form.names for form, _ in read], versions):
             yield notebook.found(f"column {column.name}: {sentence}", f'Column("{column.name}"')
-        cells = _cells(samples, table)
+        cells = _cells(read, table)
         for column in table.written_columns:
             for sentence in _suspicious(column, cells[column.name]):
                 yield notebook.found(f"column {column.name}: {sentence}", f'Column("{column.name}"')
