@@ -7,7 +7,7 @@ __all__ = ['CASES', 'ImportFailed', 'first_cases', 'reason', 'Cause', 'says_miss
 
 # %% ../../nbs/core/00_errors.ipynb #5d1f7a90
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 
 # %% ../../nbs/core/00_errors.ipynb #b414acd1
@@ -19,8 +19,9 @@ class ImportFailed(Exception):
         what: str,  # what is wrong, what was expected and what was found
         where: list[str] | tuple[str, ...] = (),  # the first cases, one line each
         todo: str = "",  # what somebody should do about it
+        files: Iterable[str] = (),  # `bucket/key` of the output files that are at fault, if it is known
     ):
-        self.what, self.where, self.todo = what, tuple(where), todo
+        self.what, self.where, self.todo, self.files = what, tuple(where), todo, tuple(files)
         super().__init__("\n".join([what, *(f"  {case}" for case in where), *([todo] if todo else [])]))
 
     def _render_traceback_(self) -> list[str]:

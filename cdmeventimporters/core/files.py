@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DRIVER_BYTES', 'Sniffed', 'SniffedFile', 'Counted', 'OutputFiles', 'lines_of', 'sniff_lines', 'DriverFiles',
-           'is_comment', 'SparkFiles', 'crc64nvme', 'open_outputs']
+           'is_comment', 'count_checked', 'SparkFiles', 'crc64nvme', 'open_outputs']
 
 # %% ../../nbs/core/04_files.ipynb #b0c47e21
 import base64
@@ -53,7 +53,7 @@ def _not_readable(error: Exception, paths: list[str]) -> ImportFailed:
         todo = "Check the storage and its credentials, then replay the job."
         return ImportFailed("The output files cannot be read.", [reason(error)], todo)
     todo = "Restore it if it was deleted or moved, then replay the job."
-    return ImportFailed("An output file that the job lists is not on S3:", missing[:1], todo)
+    return ImportFailed("An output file that the job lists is not on S3:", missing[:1], todo, missing)
 
 # %% ../../nbs/core/04_files.ipynb #5f8c01d9
 class Sniffed(NamedTuple):
@@ -283,6 +283,18 @@ def _counted_by(key: Sequence[str]) -> tuple[Expression, ...]:
     first = F.when(good, F.col(key[0]))
     return *(F.coalesce(F.sum(length), none) for length in lengths), F.count_if(good), F.min(first), F.max(first)
 
+# %% ../../nbs/core/04_files.ipynb #7d31e0a6
+def count_checked(
+    rows: DataFrame,  # checked rows, as for `OutputFiles.evaluate`
+    key: Sequence[str],  # columns
+    *by: str,  # columns; none for all rows together
+) -> dict[tuple, Counted]:  # by their values
+    "Count rows in one query."
+    lines, every = F.count_if(F.col("_nth") == 0), F.count("*")
+    by_key = rows.groupBy("_bad", *by, *key).agg(lines.alias("_lines"), every.alias("_rows"))
+    found = by_key.groupBy(*by).agg(*_counted_by(key)).collect()
+    return {tuple(row[: len(by)]): Counted(*row[len(by) :]) for row in found}
+
 # %% ../../nbs/core/04_files.ipynb #a09c8d5e
 class SparkFiles(OutputFiles):
     "Files of any size, which Spark reads from S3 whenever their lines are needed."
@@ -307,9 +319,7 @@ class SparkFiles(OutputFiles):
         return _as_records(lines, record) if record else lines
 
     def evaluate(self, rows: DataFrame, key: Sequence[str]) -> tuple[DataFrame, Counted]:
-        lines, every = F.count_if(F.col("_nth") == 0), F.count("*")
-        by_key = rows.groupBy("_bad", *key).agg(lines.alias("_lines"), every.alias("_rows"))
-        return rows, Counted(*by_key.agg(*_counted_by(key)).collect()[0])
+        return rows, count_checked(rows, key)[()]
 
     def queries(self) -> AbstractContextManager[None]:
         return with_codegen(self.spark)
@@ -365,6 +375,7 @@ def _verify(contents: Mapping[str, bytes], checksums: Mapping[str, str]) -> None
             f"{len(changed)} of {len(contents)} output files {'differs' if len(changed) == 1 else 'differ'} from what the job wrote:",
             first_cases([f"{path}: crc64nvme {found[path]}, expected {checksums[path]}" for path in changed]),
             "Restore a damaged file. If somebody edited it on purpose, replay the job without this file's crc64nvme.",
+            changed,
         )
 
 # %% ../../nbs/core/04_files.ipynb #5e126785

@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from .errors import Cause, ImportFailed, reason
-from .log import log_table
+from .log import logged
 from .session import literal, quoted, with_codegen
 from .spec import Column
 from cdmeventimporters.core.tables import (
@@ -111,18 +111,13 @@ class IcebergTransactions(IcebergSchemas, TableFormat):
         return self._table_id(table)
 
     def applied(self, table: str, transaction: Transaction) -> bool:
-        log = log_table(table)
-        if not self.spark.catalog.tableExists(quoted(table)) or "table_id" not in self.describe(log):
-            return False
+        return bool(self.applied_among(table, [transaction]))
+
+    def applied_among(self, table: str, transactions: Sequence[Transaction]) -> set[Transaction]:
+        if not self.spark.catalog.tableExists(quoted(table)):
+            return set()
         self.spark.sql(f"REFRESH TABLE {quoted(table)}")
-        entries = self.spark.table(quoted(log)).where(
-            (F.col("cts_job_id") == transaction.job_id)
-            & (F.col("importer") == transaction.importer)
-            & (F.col("table_id") == self._table_id(table))
-            & (F.col("revision") >= transaction.revision)
-            & (F.col("status") == "imported")
-        )
-        return bool(entries.limit(1).collect())
+        return logged(self, table, transactions, F.col("table_id") == F.lit(self._table_id(table)))
 
     def settled(self, table: str, transaction: Transaction) -> bool:
         return self.applied(table, transaction)
@@ -131,6 +126,9 @@ class IcebergTransactions(IcebergSchemas, TableFormat):
         "Do nothing: the log says it."
 
     def record(self, table: str, transaction: Transaction, key: str) -> None:
+        "Do nothing: the log says it."
+
+    def record_batch(self, table: str, transactions: Sequence[Transaction]) -> None:
         "Do nothing: the log says it."
 
     def exclusive(self, tables: Iterable[str], holder: str) -> AbstractContextManager[None]:

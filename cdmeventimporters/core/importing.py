@@ -34,6 +34,7 @@ from cdmeventimporters.core.spec import (
     CTS_OUTPUT_FILE,
     Column,
     Table,
+    newest_wins,
 )
 from .tables import Known, Range, TableFormat, Transaction
 
@@ -235,11 +236,6 @@ def _write(tables: TableFormat, checked: Checked, types: Mapping[str, str], opti
                               rows_unchanged=unchanged, rows_rejected=counted.bad)  # fmt: skip
         _log.info("%s: inserted %d rows, updated %d", target.name, *merged)
 
-# %% ../../nbs/core/13_importing.ipynb #a9b3f4b5
-def _may_replace(table: Table) -> bool:
-    "Return whether a row of one job may replace a row of another."
-    return CTS_JOB_ID.name not in table.key
-
 # %% ../../nbs/core/13_importing.ipynb #167de535
 def _known(
     checked: Checked,
@@ -247,9 +243,9 @@ def _known(
 ) -> Known:
     "Return what checking the rows found out about them."
     job, table, counted = checked.target.job, checked.target.table, checked.counted
-    ranges: dict[str, Range] = {CTS_JOB_ID.name: (job.id, job.id)} if not _may_replace(table) else {}
+    ranges: dict[str, Range] = {CTS_JOB_ID.name: (job.id, job.id)} if not newest_wins(table) else {}
     ranges |= {table.tool_key[0]: (counted.lowest, counted.highest)} if counted.keys else {}
-    return Known(ranges, counted.keys, checked.in_driver, likely_new=created or not _may_replace(table))
+    return Known(ranges, counted.keys, checked.in_driver, likely_new=created or not newest_wins(table))
 
 # %% ../../nbs/core/13_importing.ipynb #ce4cef4e
 def _write_rejected(tables: TableFormat, target: Target, rejected: DataFrame) -> None:
@@ -273,7 +269,7 @@ def _history_of(target: Target) -> str:
 def _history(tables: TableFormat, checked: Checked) -> AbstractContextManager[None]:
     "Keep the rows that merging the checked rows in the block supersedes, if there may be any."
     target, table = checked.target, checked.target.table
-    if not _may_replace(table):
+    if not newest_wins(table):
         return nullcontext()
     name, columns = _history_of(target), table.all_columns
     tables.ensure(name, columns, f"Rows of {target.name} that rows of later jobs replaced", tables.check(name, columns))
@@ -292,6 +288,13 @@ class Attempt:
     options: Options = field(default_factory=Options)
     tables: TableFormat | None = None  # those of the session, once there is one
 
+    def select(self, tables: Iterable[Table]) -> None:
+        "Note the options, and what the job has for each table; raise `ImportFailed` before any session is made."
+        self.targets = targets_of(read_job(self.job_info), self.metadata, tables)
+        self.options = read_options(self.metadata)
+        for target in self.targets:
+            _log.info("CTS job %s: selected %d files for %s", target.job.id, len(target.paths), target.name)
+
     @property
     def state(self) -> str:
         "The state of the tables, in a sentence."
@@ -301,17 +304,17 @@ class Attempt:
             return f"{unknown} {held} holds them." if held else unknown
         return f"{held} holds its rows; a redelivery completes the others." if held else "No table was changed."
 
+    @property
+    def result(self) -> list[Entry]:
+        "What became of each table, with the status `imported`, `applied` or `checked`."
+        words = {Outcome.IMPORTED: "imported", Outcome.CHECKED: "checked"}
+        return [t.entry(self.started, words.get(t.outcome, "applied")) for t in self.targets]
+
 # %% ../../nbs/core/13_importing.ipynb #2e60b9a7
 def _lacks_log(attempt: Attempt) -> bool:
     "Return whether tables hold the job, and the log may not say so."
     recorded_here = any(t.outcome in (Outcome.IMPORTED, Outcome.APPLIED) for t in attempt.targets)
     return recorded_here and not attempt.options.dry_run
-
-# %% ../../nbs/core/13_importing.ipynb #5c8e0d71
-def _result(attempt: Attempt) -> list[Entry]:
-    "Return what became of each table, with the status `imported`, `applied` or `checked`."
-    words = {Outcome.IMPORTED: "imported", Outcome.CHECKED: "checked"}
-    return [t.entry(attempt.started, words.get(t.outcome, "applied")) for t in attempt.targets]
 
 # %% ../../nbs/core/13_importing.ipynb #eb0f480f
 def _explained(attempt: Attempt, error: Exception) -> ImportFailed:
@@ -384,7 +387,7 @@ def _exclusive(
 ) -> AbstractContextManager[None]:
     "Keep other writers away from all tables that the job is written to."
     rejected = [_quarantine_of(c.target) for c in checked if c and c.rejected is not None]
-    histories = [_history_of(t) for t in targets if history and _may_replace(t.table)]
+    histories = [_history_of(t) for t in targets if history and newest_wins(t.table)]
     names = [t.name for t in targets] + rejected + histories
     for name in names:
         tables.create_namespace(name)
@@ -393,10 +396,7 @@ def _exclusive(
 # %% ../../nbs/core/13_importing.ipynb #38933e96
 def _import(attempt: Attempt, held: ExitStack, get_spark: Callable[..., SparkSession], tables: Iterable[Table]) -> None:
     "Put the rows of the job into its tables, unless it is settled."
-    attempt.targets = targets_of(read_job(attempt.job_info), attempt.metadata, tables)
-    attempt.options = read_options(attempt.metadata)
-    for target in attempt.targets:
-        _log.info("CTS job %s: selected %d files for %s", target.job.id, len(target.paths), target.name)
+    attempt.select(tables)
     spark = get_spark()
     attempt.tables = session_tables = table_format(spark)
     held.enter_context(import_session(spark, session_tables.settings))
@@ -424,4 +424,4 @@ def import_tables(
             raise failed from (None if isinstance(error, ImportFailed) or is_from_spark(error) else error)
         if attempt.tables and _lacks_log(attempt):
             _record_import(attempt.tables, attempt)
-    return _result(attempt)
+    return attempt.result

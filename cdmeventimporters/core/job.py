@@ -186,9 +186,9 @@ def named_tables(
             raise ImportFailed(
                 f"importer_meta names the table {table!r}; expected namespace.table, of letters, digits and '_'."
             )
-        if re.search(r"(?i)\.import_log\Z|_(rejected|history)\Z", table):
+        if re.search(r"(?i)\.import_(log|batches)\Z|_(rejected|history)\Z", table):
             raise ImportFailed(
-                f"importer_meta names the table {table!r}; such names are reserved for the import log, quarantines and histories."
+                f"importer_meta names the table {table!r}; such names are reserved for the import log, records of batches, quarantines and histories."
             )
     if len({str(table).lower() for table in named.values()}) < len(named):
         raise ImportFailed(f"importer_meta names one table twice: {', '.join(map(str, named.values()))}.")

@@ -233,6 +233,7 @@ def _faulty(faults: Mapping[str, FileFault], count: int) -> ImportFailed:
         f"{len(faults)} of {count} output files cannot be imported:",
         first_cases([f"{path}: {fault.text}" for path, fault in faults.items()]),
         " ".join(dict.fromkeys(fault.todo for fault in faults.values())),
+        faults,
     )
 
 # %% ../../nbs/core/05_rows.ipynb #411036e1

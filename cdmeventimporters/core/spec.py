@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LIMITS', 'TYPES', 'COMMA', 'CTS_JOB_ID', 'CTS_COMPLETION_TIME', 'CTS_IMAGE_DIGEST', 'CTS_OUTPUT_FILE', 'RESCUED_DATA',
-           'LINEAGE', 'Column', 'Layout', 'genome_before', 'Table', 'spelling']
+           'LINEAGE', 'Column', 'Layout', 'genome_before', 'Table', 'newest_wins', 'spelling']
 
 # %% ../../nbs/core/02_spec.ipynb #f46e006f
 import re
@@ -266,6 +266,13 @@ class Table:
     def comment(self) -> str:
         "Description and source in one line, for the comment in the catalog."
         return self.description + (f" ({self.source})" if self.source else "")
+
+# %% ../../nbs/core/02_spec.ipynb #b0f7d26c
+def newest_wins(
+    table: Table,
+) -> bool:
+    "Return whether a row of one job may replace a row of another."
+    return CTS_JOB_ID.name not in table.key
 
 # %% ../../nbs/core/02_spec.ipynb #da330819
 def _table_mistakes(table: Table) -> Iterator[str]:
