@@ -6,12 +6,14 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Desk, importer
+from conftest import ROOT, Desk
 from reference import Form, MustFail, form_of, lines_of, parse, row_of
 
+from cdmeventimporters.core.batch import import_batch
+from cdmeventimporters.core.errors import ImportFailed
+from cdmeventimporters.core.files import SniffedFile, sniff_lines
 from cdmeventimporters.core.files import lines_of as engine_lines
-from cdmeventimporters.core.files import sniff_lines
-from cdmeventimporters.core.rows import file_fault
+from cdmeventimporters.core.rows import FileFault, file_fault, fits_by_content
 from cdmeventimporters.core.spec import CTS_JOB_ID, CTS_OUTPUT_FILE, Table
 from cdmeventimporters.dev.catalog import load_importers
 
@@ -127,21 +129,57 @@ def test_a_redelivery_changes_nothing(case):
     assert case.state() == before
 
 
-def test_jobs_end_in_the_same_table_in_either_order(case):
-    """A second job, whose lines Spark holds and which has each sample twice, replaces the first, or stands beside it."""
+@pytest.fixture(scope="module")
+def batch(case):
+    """After the first job, a batch of which Spark holds the lines: one job has each sample twice, one completed before all others, and one has no rows."""
     changed = in_two_folders(case, changed=True)
-    files = changed if may_stand_together(case, changed) else in_two_folders(case, changed=False)
-    first, second = case.first.job_info["id"], case.desk.lake.job(case.image, files)
-    in_spark = importer(*case.tables.values(), driver_bytes=0)
-    assert case.desk.lake.deliver(second, meta=case.meta, run_import=in_spark).error is None
-    replaced = [name for name, table in case.tables.items() if CTS_JOB_ID.name not in table.key]
-    if replaced:
-        late = case.desk.lake.job(case.image, case.samples, completion_time="2020-01-01T00:00:00Z")
-        assert case.desk.lake.deliver(late, meta=case.meta).error is None
-        assert [case.rows(name, late["id"]) for name in replaced] == [[]] * len(replaced)
+    files = {
+        "second": changed if may_stand_together(case, changed) else in_two_folders(case, changed=False),
+        "late": case.samples,
+        "empty": without_rows(case),
+    }
+    jobs = {
+        name: case.desk.lake.job(case.image, files[name], **how)
+        for name, how in {"second": {}, "late": {"completion_time": "2020-01-01T00:00:00Z"}, "empty": {}}.items()
+        if files[name]
+    }
+    tables = case.tables.values()
+    results = import_batch(case.desk.lake.get_spark, [*jobs.values()], case.meta, *tables, driver_bytes=0)
+    return (
+        files,
+        dict(zip(jobs, [job["id"] for job in jobs.values()], strict=True)),
+        dict(zip(jobs, results, strict=True)),
+    )
+
+
+def test_jobs_end_in_the_same_table_in_either_order(case, batch):
+    """The second job replaces the first, or stands beside it."""
+    files, jobs, results = batch
+    assert [result for result in results.values() if isinstance(result, ImportFailed)] == []
+    first, second = case.first.job_info["id"], jobs["second"]
     for name, table in case.tables.items():
-        assert case.rows(name, second["id"]) == case.expected(table, second["id"], files)
-        assert case.rows(name, first) == ([] if name in replaced else case.expected(table, first))
+        replaced = CTS_JOB_ID.name not in table.key
+        assert case.rows(name, second) == case.expected(table, second, files["second"])
+        assert case.rows(name, first) == ([] if replaced else case.expected(table, first))
+        assert case.rows(name, jobs["late"]) == ([] if replaced else case.expected(table, jobs["late"]))
+
+
+def test_a_file_without_rows_is_a_result_if_it_has_a_header(case, batch):
+    files, jobs, results = batch
+    if files["empty"]:
+        assert [entry.status for entry in results["empty"]] == ["imported"] * len(case.tables)
+        assert [case.rows(name, jobs["empty"]) for name in case.tables] == [[]] * len(case.tables)
+
+
+def without_rows(case) -> dict[str, bytes]:
+    """The samples without their rows; nothing if a table would have no file with a header."""
+    files = {}
+    for table in case.tables.values():
+        for path, form in case.read(table).items():
+            lines, rows = case.samples[path].decode().splitlines(keepends=True), {row for _, row in form.rows}
+            if form.header is not None:
+                files[path] = "".join(line for line in lines if line.strip("\r\n") not in rows).encode()
+    return files if all(any(is_for(path, table) for path in files) for table in case.tables.values()) else {}
 
 
 def in_two_folders(case, changed: bool) -> dict[str, bytes]:
@@ -172,38 +210,47 @@ def truncated(text: str, form: Form) -> str:
     return text[: text.rindex(last) + ends[0 if form.layout.transposed else len(form.names) - 2]]
 
 
-def test_a_truncated_file_is_refused(case):
-    """Every sample, but those whose rows may end early."""
+def test_truncated_and_empty_files_and_those_of_all_other_tools_are_refused(case):
+    """Every sample that is truncated, but those whose rows may end early; of other tools, every sample that an independent reader cannot read either. A job has the truncated ones, and one of each tool."""
     for table in case.tables.values():
-        broken = {
+        [name, *_] = [Path(path).name for path in case.read(table)]
+        cut = {
             path: truncated(case.samples[path].decode(), form).encode()
             for path, form in case.read(table).items()
             if not form.layout.ragged
         }
-        if not broken:
-            continue
-        said = case.bad(case.besides(table) | broken)
-        assert f"{len(broken)} of {len(broken)} output files cannot be imported:" in said
-        assert said.count("so the file is truncated") == min(len(broken), 5)
-
-
-def test_an_empty_file_and_those_of_all_other_tools_are_refused(case):
-    """No layout fits any of their samples that an independent reader cannot read either; a job has one of each tool."""
-    for table in case.tables.values():
-        [name, *_] = [Path(path).name for path in case.read(table)]
+        for path, data in cut.items():
+            assert "so the file is truncated" in fault(data, table).text, path
         others = {f: f.read_bytes() for f in sorted(DATA.rglob("*")) if f.is_file() and case.folder not in f.parents}
         strange = {f: data for f, data in others.items() if form_of(lines_of(data), table) is None}
         for file, data in strange.items():
-            sniffed = sniff_lines(engine_lines("bucket/out/x", data), table.layouts)
-            assert file_fault(sniffed, table) is not None, file
+            assert fault(data, table) is not None, file
         one_of_each = {file.relative_to(DATA).parts[0]: data for file, data in strange.items()}
         assert len(one_of_each) > 5
         broken = {f"{n:02}/{name}": data for n, data in enumerate([b"", *one_of_each.values()])}
-        said = case.bad(case.besides(table) | broken)
-        assert f"{len(broken)} of {len(broken)} output files cannot be imported:" in said
+        cut = {f"011/{path}": data for path, data in cut.items()}
+        said = case.bad(case.besides(table) | broken | cut)
+        count = len([path for path, data in (broken | cut).items() if is_taken(path, data, table)])
+        assert f"{count} of {count} output files cannot be imported:" in said
         assert f"00/{name}: the file is empty; expected" in said
         assert f"01/{name}: " in said
         assert re.search("the header lacks|but the first line", said)
+        assert said.count("so the file is truncated") == min(len(cut), 3)
+
+
+def sniffed(data: bytes, table: Table) -> SniffedFile | None:
+    """A file as the layouts of a table see it."""
+    return sniff_lines(engine_lines("bucket/out/x", data), table.layouts) if data else None
+
+
+def fault(data: bytes, table: Table) -> FileFault | None:
+    """What is wrong with a file as a whole."""
+    return file_fault(sniffed(data, table), table)
+
+
+def is_taken(path: str, data: bytes, table: Table) -> bool:
+    """Whether an output is the table's, by its name or by its content."""
+    return Path(path).match(table.files) or fits_by_content(sniffed(data, table), table)
 
 
 def test_rows_of_two_files_that_share_identifiers_are_kept_or_an_error(case):
@@ -263,17 +310,3 @@ def test_one_bad_cell_is_refused(case):
         assert re.search(rf"{bad} of \d+ rows (is|are) bad:", said)
         for path, (_, number, fault) in sorted(texts.items())[:5]:
             assert re.search(rf"{re.escape(path)}, line {number},.* {re.escape(fault)}", said)
-
-
-def test_a_file_without_rows_is_a_result_if_it_has_a_header(case):
-    files = {}
-    for table in case.tables.values():
-        for path, form in case.read(table).items():
-            lines, rows = case.samples[path].decode().splitlines(keepends=True), {row for _, row in form.rows}
-            if form.header is not None:
-                files[path] = "".join(line for line in lines if line.strip("\r\n") not in rows).encode()
-    if all(any(is_for(path, table) for path in files) for table in case.tables.values()):
-        job = case.good(files).job_info["id"]
-        for name in case.tables:
-            rows = case.desk.spark.table(case.desk.lake.prefix + name)
-            assert rows.where(f"cts_job_id = '{job}'").count() == 0

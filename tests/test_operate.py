@@ -7,25 +7,23 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from conftest import IMAGE, NEW, OLD, ROWS, SAMPLES, TOOLS, report
 from rich.console import Console
 from typer.testing import CliRunner
 
+from cdmeventimporters.core.errors import ImportFailed
 from cdmeventimporters.core.locks import lock_numbers, remembered
+from cdmeventimporters.dev.catalog import find_importer
 from cdmeventimporters.dev.cli import app
 from cdmeventimporters.dev.errors import UsageError
+from cdmeventimporters.dev.operate import cts as asking
+from cdmeventimporters.dev.operate.backfill import backfill, point_in_time, tally, waiting_jobs
+from cdmeventimporters.dev.operate.cts import completed_jobs, cts_job, job_info
 from cdmeventimporters.dev.operate.log import import_log, show_log
-from cdmeventimporters.dev.operate.replay import (
-    as_job_info,
-    ask_cts,
-    failed_jobs,
-    job_info,
-    read_documents,
-    replay,
-    summary,
-)
+from cdmeventimporters.dev.operate.replay import as_job_info, failed_jobs, read_documents, replay, summary
 from cdmeventimporters.dev.operate.run import output_names, run_files, show_rows
 from cdmeventimporters.dev.operate.sql import run_under_lock
 from cdmeventimporters.dev.terminal import rows_table
@@ -41,6 +39,7 @@ class Cts(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answer)
         self.jobs, self.asked, self.elsewhere = {}, [], None
+        self.busy, self.page = [], 1000  # statuses that it answers with first; jobs that it lists at most
 
     @property
     def url(self):
@@ -61,18 +60,35 @@ class Answer(BaseHTTPRequestHandler):
     """What it answers."""
 
     def do_GET(self):
-        cts, job = self.server, self.server.jobs.get(self.path.rsplit("/", 1)[1])
+        cts, path, query = self.server, urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
+        job = self.listed(query) if path.endswith("/jobs") else cts.jobs.get(unquote(path.rsplit("/", 1)[1]))
         cts.asked.append((self.path, self.headers["Authorization"]))
         if cts.elsewhere:
             self.send_response(302)
             self.send_header("Location", cts.elsewhere + self.path)
         else:
             allowed = self.headers["Authorization"] == f"Bearer {TOKEN}" and not (
-                self.path.startswith("/admin") and job and job["user"] == "not an admin"
+                self.path.startswith("/admin") and job and job.get("user") == "not an admin"
             )
-            self.send_response(403 if not allowed else 200 if job else 404)
+            status = 403 if not allowed else 200 if job else 404
+            self.send_response(cts.busy.pop() if cts.busy else status)
         self.end_headers()
         self.wfile.write(json.dumps(job).encode())
+
+    def listed(self, query) -> dict:
+        """The newest jobs between two times, without their outputs."""
+        changed = lambda job: datetime.fromisoformat(job["transition_times"][-1]["time"])  # noqa: E731
+        before, after = (datetime.fromisoformat(query[end][0]) if end in query else None for end in ("before", "after"))
+        found = [
+            {k: v for k, v in job.items() if k != "outputs"}
+            for job in self.server.jobs.values()
+            if job["state"] in query.get("state", [job["state"]])
+            and (not before or changed(job) < before)
+            and (not after or changed(job) >= after)
+            and job["user"] in query.get("user", [job["user"]])
+        ]
+        limit = min(self.server.page, int(query.get("limit", [1000])[0]))
+        return {"jobs": sorted(found, key=changed, reverse=True)[:limit]}
 
     def log_message(self, *args):
         """Say nothing."""
@@ -200,13 +216,14 @@ def test_documents_come_alone_in_lists_or_one_after_the_other(tmp_path):
         ('{"id": 1}', [1]),
         ('\ufeff[{"id": 1}, {"id": 2}]', [1, 2]),
         ('{"id": 1}\n{"id": 2}\r\n\n [{"id": 3}]\n', [1, 2, 3]),
+        ('{"jobs": [{"id": 1}, {"id": 2}]}', [1, 2]),
     ]:
         file.write_text(text, encoding="utf-8")
         assert [x["id"] for x in read_documents(file)] == ids
     for text, message in [
         ("{'id': 1}", f"{file} cannot be read as JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
-        ("", f"{file} must hold job documents, dead letters or job_info, each a JSON object."),
-        ("[1]", f"{file} must hold job documents, dead letters or job_info, each a JSON object."),
+        ("", f"{file} must hold job documents, dead letters, job_info or ids of jobs."),
+        ("[1]", f"{file} must hold job documents, dead letters, job_info or ids of jobs."),
     ]:  # fmt: skip
         file.write_text(text)
         assert said("replay", file) == (1, message + "\n")
@@ -224,7 +241,7 @@ def test_a_job_document_becomes_what_csep_hands_over(cts):
 
 def test_who_is_no_administrator_asks_for_jobs_of_his_own(cts):
     cts.jobs["j1"] = {"user": "not an admin"}
-    assert ask_cts("j1") == {"user": "not an admin"}
+    assert cts_job("j1") == {"user": "not an admin"}
     assert [path for path, _ in cts.asked] == ["/admin/jobs/j1", "/jobs/j1"]
 
 
@@ -244,6 +261,7 @@ def test_what_is_said_if_the_cts_does_not_tell(cts, monkeypatch):
     monkeypatch.setenv("CDM_CTS_TOKEN", TOKEN)
     monkeypatch.setenv("CDM_CTS_URL", "file:///etc/passwd")
     assert refusal() == unset
+    monkeypatch.setattr(asking, "WAITS", (0, 0))
     monkeypatch.setenv("CDM_CTS_URL", "http://127.0.0.1:9")
     assert refusal() == "The CTS did not return CTS job j 1/x: it cannot be reached: [Errno 111] Connection refused."
 
@@ -253,6 +271,85 @@ def test_the_token_does_not_follow_a_redirection(cts):
         cts.elsewhere = other.url
         assert "it answered 403" in refusal("j1")
         assert [token for _, token in other.asked] == [None, None]
+
+
+def test_a_cts_that_is_busy_is_asked_again(cts, monkeypatch):
+    monkeypatch.setattr(asking, "WAITS", (0, 0, 0))
+    cts.jobs["j1"] = {"user": "kim"}
+    cts.busy = [503, 429, 500]
+    assert cts_job("j1") == {"user": "kim"}
+    cts.busy = [503] * 4
+    assert refusal("j1") == "The CTS did not return CTS job j1: it answered 503."
+
+
+def listed(cts, count, **more):
+    """Let a CTS know jobs that completed on different days, two a day; their ids, the newest first."""
+    for n in range(count):
+        done = [{"state": "complete", "time": f"2025-05-{n // 2 + 1:02}T00:00:00Z"}]
+        image = {"name": IMAGE, "digest": "sha256:ab"}
+        cts.jobs[f"j{n}"] = {"id": f"j{n}", "state": "complete", "user": "kim", "image": image, "outputs": [], "transition_times": done} | more  # fmt: skip
+    return [f"j{n}" for n in reversed(range(count))]
+
+
+def test_a_list_is_read_page_by_page(cts):
+    ids = listed(cts, 9)
+    cts.jobs["other"] = cts.jobs["j0"] | {"id": "other", "state": "error"}
+    cts.page = 3
+    assert sorted(job["id"] for job in completed_jobs()) == sorted(ids)
+    assert len(cts.asked) > 3
+    day = lambda n: datetime(2025, 5, n, tzinfo=UTC)  # noqa: E731
+    assert {job["id"] for job in completed_jobs(day(2), day(4))} == {"j2", "j3", "j4", "j5"}
+    assert list(completed_jobs(user="lee")) == []
+
+
+def test_more_jobs_at_one_moment_than_a_page_holds_are_an_error(cts, monkeypatch):
+    listed(cts, 6, transition_times=[{"state": "complete", "time": "2025-05-01T00:00:00Z"}])
+    monkeypatch.setattr(asking, "PAGE", 3)
+    with pytest.raises(ImportFailed) as refused:
+        list(completed_jobs())
+    assert str(refused.value) == (
+        "The CTS cannot list all jobs: 3 or more changed their state at 2025-05-01T00:00:00Z.\nReplay those by their ids."
+    )
+
+
+# backfill
+
+
+def test_a_backfill_goes_on_where_it_ended(operator, cts, tmp_path):
+    """Of five jobs one is imported, one is malformed and one of another tool; the first run is limited."""
+    lake, importer = operator.lake, find_importer("checkm2")
+    bad = operator.job(NEW.replace("97.31", "x"), day=3)
+    infos = [operator.job(OLD, day=1), operator.job(NEW, day=2), bad, operator.job(report(Name="late"), day=4)]
+    for info in [*infos, operator.job("x", day=5, image="example.org/other")]:
+        cts.document(info)
+    assert operator.replay(infos[0]).status == "imported"
+    waiting = waiting_jobs(importer, point_in_time("2025-04-01"), point_in_time("2026-01-01"), operator.user)
+    assert [job.id for job in waiting] == [info["id"] for info in infos]
+
+    statuses = lambda *how: [done.status for done in backfill(lake.get_spark, importer, waiting, *how)]  # noqa: E731
+    assert statuses(None, True) == ["applied", "checked", "failed", "checked"]
+    assert statuses(1) == ["applied", "imported"]
+    assert statuses() == ["applied", "applied", "failed", "imported"]
+    cts.busy, asked = [], len(cts.asked)
+    file, console = tmp_path / "report.jsonl", Console(file=StringIO(), width=200)
+    counts = tally(backfill(lake.get_spark, importer, waiting), lambda _: None, console, file)
+    assert counts == {"applied": 3, "failed": 1}
+    assert len(cts.asked) == asked + 1  # the document of the bad one
+    assert [json.loads(line)["status"] for line in file.read_text().splitlines()] == ["applied"] * 3 + ["failed"]
+    assert "column Completeness: 'x' is not a number" in console.file.getvalue()
+    assert ("late", infos[3]["id"]) in operator.rows()
+
+
+def test_a_backfill_says_what_it_cannot_do(cts):
+    assert said("backfill", "checkm2", "--since", "March") == (
+        1, "'March' is no time; expected one like 2025-03-01 or 2025-03-01T12:00:00Z.\n",
+    )  # fmt: skip
+    cts.busy = [401]
+    code, message = said("backfill", "checkm2")
+    assert code == 1
+    assert message.endswith(
+        "The CTS did not return the list of jobs: it answered 401, so it does not accept CDM_CTS_TOKEN.\n"
+    )
 
 
 # replay

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
@@ -27,7 +28,6 @@ from cdmeventimporters.core.spec import (
     CTS_IMAGE_DIGEST,
     CTS_JOB_ID,
     CTS_OUTPUT_FILE,
-    Column,
     Table,
     newest_wins,
 )
@@ -271,11 +271,11 @@ def _import_together(
 
 # %% ../../nbs/core/14_batch.ipynb #1f08d4c7
 def _import_alone(
-    get_spark: Callable[..., SparkSession], job_info: Mapping, metadata: Mapping, tables: Sequence[Table]
+    get_spark: Callable[..., SparkSession], info: Mapping, metadata: Mapping, tables: Sequence[Table], driver_bytes: int
 ) -> list[Entry] | ImportFailed:
     "Return what `import_tables` returns or raises."
     try:
-        return import_tables(get_spark, job_info, metadata, *tables)
+        return import_tables(get_spark, info, metadata, *tables, driver_bytes=driver_bytes)
     except ImportFailed as error:
         return error
 
@@ -297,4 +297,5 @@ def import_batch(
             _log.warning("%d jobs are imported one by one: %s", len(attempts), reason(error))
         else:
             ended |= {id(attempt.job_info): attempt.result for attempt in done}
-    return [ended.pop(id(info), []) or _import_alone(lambda **_: spark, info, meta, tables) for info in job_infos]
+    alone = partial(_import_alone, lambda **_: spark, metadata=meta, tables=tables, driver_bytes=driver_bytes)
+    return [ended.pop(id(info), []) or alone(info) for info in job_infos]

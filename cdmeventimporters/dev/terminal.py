@@ -15,7 +15,15 @@ from itertools import count
 from pyspark.sql import Row
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -69,6 +77,9 @@ def rows_table(
     return beside
 
 # %% ../../nbs/dev/02_terminal.ipynb #ef34e57b
+_FEW = 5  # steps, of which nobody needs to know how many are left
+
+
 @contextmanager
 def progress(
     console: Console,
@@ -76,7 +87,8 @@ def progress(
 ):  # yields a function that takes the name of each next step
     "Show a progress bar until all steps are done."
     columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as bar:
+    left = (MofNCompleteColumn(), TimeRemainingColumn()) if total > _FEW else ()
+    with Progress(*columns, *left, console=console, transient=True) as bar:
         task, done = bar.add_task("", total=total), count()
 
         def step(what: str) -> None:
