@@ -19,6 +19,7 @@ ROOMS = {
     "dev.lake": ("core", "dev.catalog", "dev.errors", "dev.terminal"),
     "dev.operate": ("core", "dev.catalog", "dev.errors", "dev.terminal", "dev.lake"),
     "dev.catalog": ("core", "dev.errors"),
+    "dev.dictionary": ("core", "dev.catalog", "dev.terminal"),
     "dev.errors": (),
     "dev.terminal": (),
     "dev.cli": ("core", "dev"),
