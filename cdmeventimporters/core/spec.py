@@ -132,9 +132,13 @@ class Layout:
         return self.separator not in ("\t", COMMA)
 
     def split(self, line: str, limit: int = 0) -> list[str]:
+        "Return the fields of the first line of a file, without byte order marks before it."
+        return self.split_row(line.lstrip("\ufeff"), limit)
+
+    def split_row(self, line: str, limit: int = 0) -> list[str]:
         "Return the fields of a line; if there is a limit to their number, the last of aligned fields takes the rest."
         line = re.sub(rf"(?:{self.separator})\Z", "", line) if self.trailing else line
-        fields = re.split(self.separator, line.lstrip("\ufeff"), maxsplit=max(0, limit - 1) if self.aligned else 0)
+        fields = re.split(self.separator, line, maxsplit=max(0, limit - 1) if self.aligned else 0)
         return [_unquoted(field) for field in fields] if self.quoted else fields
 
     def is_comment(self, line: str) -> bool:
