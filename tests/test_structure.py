@@ -21,6 +21,7 @@ ROOMS = {
     "dev.catalog": ("core", "dev.errors"),
     "dev.errors": (),
     "dev.terminal": (),
+    "dev.display": ("dev.terminal",),
     "dev.cli": ("core", "dev"),
 }
 
