@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help env demo samples test fuzz test-drivers test-kill test-faults test-outages test-minio test-iceberg test-cluster test-matrix test-ci test-ci-minio test-ci-matrix test-ci-iceberg bench lake lab export clean minio
+.PHONY: help env demo samples test fuzz test-drivers test-kill test-faults test-outages test-minio test-iceberg test-cluster test-matrix test-ci test-ci-minio test-ci-matrix test-ci-iceberg bench lake lab export clean minio notebooks
 
 PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys.executable)' 2>/dev/null; done))
@@ -102,6 +102,9 @@ lab: env ## JupyterLab, with a warm lake while it is open
 
 samples: env ## real runs of the tools that are on the PATH (mash, diamond, blastp, seqkit, mmseqs), as samples
 	$(PY) tests/samples.py
+
+notebooks: env ## execute the notebooks of importers and tutorials, and store what they show; NOTEBOOKS=… for some
+	@$(PY) tests/outputs.py $(NOTEBOOKS)
 
 export: env ## modules from notebooks
 	.venv/bin/nbdev_export

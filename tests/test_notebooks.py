@@ -11,10 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, SHOWING
+from outputs import alternative, stable
 
 NOTEBOOKS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 EXPORTING = [p for p in NOTEBOOKS if "tutorials" not in p.parts]
+
+SHOWN = [p for p in NOTEBOOKS if p.parent.name in SHOWING and '"output_type"' in p.read_text()]
 
 NEAR = 10  # cells after its definition in which a public name is used
 
@@ -141,3 +144,66 @@ def test_a_notebook_tells_nothing_of_the_machine_it_ran_on(notebook):
     assert re.findall(r"/home/|/root/|/work/|/Users/|/tmp/|127\.0\.0\.1:\d+", text) == []
     assert "nbdev_export()" not in text
     assert all(c.get("id") for c in json.loads(text)["cells"])
+
+
+def shown(notebook):
+    """The source and the outputs of each code cell."""
+    book = json.loads(notebook.read_text())["cells"]
+    return [("".join(c["source"]), c["outputs"]) for c in book if c["cell_type"] == "code"]
+
+
+def texts(outputs) -> list[str]:
+    """The texts of outputs, whatever their kind."""
+    some = [o.get("text", ()) for o in outputs]
+    some += [x for o in outputs for kind, x in o.get("data", {}).items() if kind.startswith("text/")]
+    return ["".join(x) for x in some]
+
+
+def test_there_are_notebooks_with_outputs():
+    assert {by_name(p) for p in SHOWN} >= {f"importers/{tool}.ipynb" for tool in ("bakta", "checkm2", "mmseqs2")}
+
+
+@pytest.mark.parametrize("notebook", SHOWN, ids=by_name)
+def test_what_shows_something_has_its_output(notebook):
+    """`make notebooks` stores it; that it is what the cell shows today, nbval checks in `make test`."""
+    called = re.compile(r"^[^#\n]*\b(print|show|subplots)\(", re.MULTILINE)
+    cells = [(source, outputs) for source, outputs in shown(notebook) if not is_exported(source)]
+    assert [source for source, outputs in cells if called.search(source) and not outputs] == []
+
+
+@pytest.mark.parametrize("notebook", SHOWN, ids=by_name)
+def test_outputs_hold_nothing_that_varies(notebook):
+    varies = re.compile(
+        r"/(?:home|root|work|Users|tmp|var)/|\w:\d{4,5}\b|0x[0-9a-f]{6,}|\d\d:\d\d:\d\d|\b\d+\.\d+ m?s\b|(?:token|secret|password)\w*=",
+        re.IGNORECASE,
+    )
+    outputs = [o for _, some in shown(notebook) for o in some]
+    assert {o["output_type"] for o in outputs} <= {"stream", "display_data", "execute_result"}
+    assert {o["name"] for o in outputs if o["output_type"] == "stream"} <= {"stdout"}
+    for text in texts(outputs):
+        assert varies.findall(text) == []
+        assert stable(text) == text
+
+
+def test_names_that_are_new_in_each_run_are_not_stored():
+    job = "CTS job 0b65e1f0-8a34-4c0f-9d5e-2f7d6a1c3b4e was not imported into u_nb0816ad33__autoimport.checkm2: nb-0816ad33/cts"
+    assert stable(job) == "CTS job JOB_ID was not imported into u_USER__autoimport.checkm2: BUCKET/cts"
+
+
+@pytest.mark.parametrize("notebook", SHOWN, ids=by_name)
+def test_a_notebook_with_outputs_is_small(notebook):
+    assert notebook.stat().st_size <= 150_000
+
+
+@pytest.mark.parametrize("notebook", SHOWN, ids=by_name)
+def test_a_plot_has_an_alternative_text(notebook):
+    for source, outputs in shown(notebook):
+        for image in (o for o in outputs if "image/png" in o.get("data", {})):
+            assert image["metadata"]["image/png"]["alt"] == alternative(source)
+
+
+@pytest.mark.parametrize("notebook", [p for p in SHOWN if p in EXPORTING], ids=by_name)
+def test_an_importers_notebook_ends_with_a_plot(notebook):
+    source, outputs = shown(notebook)[-1]
+    assert any("image/png" in o.get("data", {}) for o in outputs)
+    assert all(f"{name}=" in source or f"set_{name}(" in source for name in ("xlabel", "title"))

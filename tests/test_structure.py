@@ -22,6 +22,7 @@ ROOMS = {
     "dev.dictionary": ("core", "dev.catalog", "dev.terminal"),
     "dev.errors": (),
     "dev.terminal": (),
+    "dev.display": ("dev.terminal",),
     "dev.cli": ("core", "dev"),
 }
 

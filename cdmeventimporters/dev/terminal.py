@@ -51,14 +51,17 @@ def text_table(
     return table
 
 # %% ../../nbs/dev/02_terminal.ipynb #050050fb
+_MARKUP = re.compile(r"[\\|*`<~$]|(?<!\w)_|_(?!\w)")  # `_` within a word is none
+
+
 def markdown_table(
     heads: list[str],
     lines: Iterable,  # of values
 ) -> str:
     "Return a table in Markdown, whatever its cells hold."
-    rows = ([_cell(value).plain for value in line] for line in lines)
-    cells = ([re.sub(r"([\\|])", r"\\\1", cell).replace("\n", "<br>") for cell in row] for row in rows)
-    return "\n".join(f"| {' | '.join(row)} |" for row in [heads, ["---"] * len(heads), *cells])
+    rows = ([_cell(value).plain for value in line] for line in (heads, *lines))
+    head, *rest = [[_MARKUP.sub(r"\\\g<0>", cell).replace("\n", "<br>") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, [":--"] * len(heads), *rest])
 
 # %% ../../nbs/dev/02_terminal.ipynb #0814704a
 def rows_table(
