@@ -1,12 +1,15 @@
 """The data dictionary equals the declarations that it is made from."""
 
+import json
 import re
 import sqlite3
 
 import pytest
 from frictionless import Schema
+from typer.testing import CliRunner
 
 from cdmeventimporters.dev.catalog import load_importers, tables_of
+from cdmeventimporters.dev.cli import app
 from cdmeventimporters.dev.dictionary import IDENTIFIERS, entries, join_query, joins_page, table_page, table_schema
 
 ENTRIES = {entry.name: entry for entry in entries()}
@@ -17,7 +20,7 @@ each_table = pytest.mark.parametrize("entry", ENTRIES.values(), ids=lambda entry
 def cells(page: str) -> list[list[str]]:
     """The rows of a page's table, without its heads."""
     rows = [line for line in page.splitlines() if line.startswith("| ")][2:]
-    return [[re.sub(r"\\([\\|])", r"\1", x) for x in re.split(r"(?<!\\) \| ", f"{row[2:-2]}")] for row in rows]
+    return [[re.sub(r"\\([!-/:-@[-`{-~])", r"\1", x) for x in re.split(r"(?<!\\) \| ", f"{row[2:-2]}")] for row in rows]
 
 
 def test_every_table_that_an_importer_writes_has_a_page():
@@ -65,3 +68,14 @@ def test_every_join_runs_and_is_on_the_page(thing, database):
 def test_every_column_that_is_called_genome_is_joined_by():
     named = {n for n, entry in BY_SHORT_NAME.items() if any(c.name == "genome" for c in entry.table.columns)}
     assert named - set(IDENTIFIERS["genome"]) == set()
+
+
+def test_the_command_writes_pages_and_schemas_that_equal_the_declarations(tmp_path):
+    (tmp_path / "joins.md").write_text("of a former run")
+    ran = CliRunner().invoke(app, ["dictionary", str(tmp_path)])
+    assert ran.output == f"{2 * len(ENTRIES) + 2} files are in {tmp_path}; begin with dictionary.md.\n"
+    for entry in ENTRIES.values():
+        assert (tmp_path / f"tables/{entry.short_name}.md").read_text() == table_page(entry)
+        assert json.loads((tmp_path / f"schemas/{entry.short_name}.json").read_text()) == table_schema(entry)
+    assert (tmp_path / "joins.md").read_text() == joins_page([*ENTRIES.values()])
+    assert "\n## autoimport.checkm2\n" in (tmp_path / "dictionary.md").read_text()

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['IDENTIFIERS', 'Entry', 'entries', 'column_rows', 'table_page', 'table_schema', 'join_query', 'joins_page',
-           'whole_dictionary']
+           'whole_dictionary', 'dictionary_files']
 
 # %% ../../nbs/dev/04_dictionary.ipynb #4012bcde
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -148,3 +149,10 @@ def whole_dictionary(tables: list[Entry]) -> str:
     pages = [*map(table_page, tables), joins_page(tables)]
     below = [page.replace("\n## ", "\n### ").replace("# ", "## ", 1) for page in pages]
     return "\n".join(["# Data dictionary\n", *below])
+
+# %% ../../nbs/dev/04_dictionary.ipynb #d815c6f2
+def dictionary_files(tables: list[Entry]) -> dict[str, str]:
+    "Return the files of the dictionary, `{name: content}`: a page and a schema for each table, the joins, and all in one page."
+    pages = {f"tables/{entry.short_name}.md": table_page(entry) for entry in tables}
+    schemas = {f"schemas/{entry.short_name}.json": json.dumps(table_schema(entry), indent=1) + "\n" for entry in tables}
+    return {**pages, **schemas, "joins.md": joins_page(tables), "dictionary.md": whole_dictionary(tables)}
