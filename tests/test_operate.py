@@ -20,9 +20,9 @@ from cdmeventimporters.dev.catalog import find_importer
 from cdmeventimporters.dev.cli import app
 from cdmeventimporters.dev.errors import UsageError
 from cdmeventimporters.dev.operate import cts as asking
-from cdmeventimporters.dev.operate.backfill import backfill, point_in_time, tally, waiting_jobs
+from cdmeventimporters.dev.operate.backfill import backfill, tally, waiting_jobs
 from cdmeventimporters.dev.operate.cts import completed_jobs, cts_job, job_info
-from cdmeventimporters.dev.operate.log import import_log, show_log
+from cdmeventimporters.dev.operate.log import import_log, newest, point_in_time, show_log
 from cdmeventimporters.dev.operate.replay import as_job_info, failed_jobs, read_documents, replay, summary
 from cdmeventimporters.dev.operate.run import output_names, run_files, show_rows
 from cdmeventimporters.dev.operate.sql import run_under_lock
@@ -488,12 +488,12 @@ def test_the_log_shows_failures_first_and_open_ones_only_if_asked(operator):
     for job in (broken, good):
         operator.replay(job)
     log, console = import_log(spark, operator.namespace), Console(file=StringIO(), width=200)
-    show_log(console, log)
+    show_log(console, newest(log))
     text = console.file.getvalue()
     assert text.index("Failed, and not imported since") < text.index(broken["id"]) < text.index(good["id"])
     assert "'150' is not between 0 and 100" in text
     console.file = StringIO()
-    show_log(console, log, failed=True)
+    show_log(console, newest(log, failed=True))
     assert good["id"] not in console.file.getvalue()
     with pytest.raises(UsageError) as refused:
         import_log(spark, "u_nobody__autoimport")
