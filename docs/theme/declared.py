@@ -46,9 +46,13 @@ def mark(code: list[str], entries: list[Entry]) -> tuple[list[str], dict[tuple[s
     marks, anchors = {}, {}
     for entry in entries:
         for column, place in _places(code, entry):
-            first = marks.setdefault(place, f"{entry.short_name}-{column} dictionary/tables/{entry.short_name}.html#{column}")
+            first = marks.setdefault(
+                place, f"{entry.short_name}-{column} dictionary/tables/{entry.short_name}.html#{column}"
+            )
             anchors[entry.short_name, column] = first.split(" ")[0]
-    cells = [_mark(source, {at: x for (n, at), x in marks.items() if n == number}) for number, source in enumerate(code)]
+    cells = [
+        _mark(source, {at: x for (n, at), x in marks.items() if n == number}) for number, source in enumerate(code)
+    ]
     return cells, anchors
 
 
@@ -57,7 +61,9 @@ def mark_lineage(code: list[str]) -> tuple[list[str], dict[str, str]]:
     everywhere = list(range(len(code)))
     marks = {_place(code, everywhere, _name_of(column)): column.name for column in (*LINEAGE, RESCUED_DATA)}
     texts = {place: f"column-{name} docs/analysts.html#what-every-table-has" for place, name in marks.items()}
-    cells = [_mark(source, {at: x for (n, at), x in texts.items() if n == number}) for number, source in enumerate(code)]
+    cells = [
+        _mark(source, {at: x for (n, at), x in texts.items() if n == number}) for number, source in enumerate(code)
+    ]
     return cells, {name: f"column-{name}" for name in marks.values()}
 
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 
 import declared  # of this folder
@@ -69,7 +70,9 @@ def _expanded(nav: list) -> Iterator:
             inside = [inside] if isinstance(inside, str) and "*" in inside else inside
             yield {title: inside if isinstance(inside, str) else list(_expanded(inside))}
         else:
-            yield from sorted(p.relative_to(SOURCES).as_posix() for p in SOURCES.glob(entry)) if "*" in entry else [entry]
+            yield from (
+                sorted(p.relative_to(SOURCES).as_posix() for p in SOURCES.glob(entry)) if "*" in entry else [entry]
+            )
 
 
 def _with_links(text: str, page: str, on_site: set[str], config, html: bool = False) -> str:
@@ -81,6 +84,8 @@ def _with_links(text: str, page: str, on_site: set[str], config, html: bool = Fa
             return f"{config.repo_url}/{config.edit_uri}{path}"
         return re.sub(r"\.(ipynb|md)$", ".html", match[1]) if html else match[1]
 
+    if html:  # GitHub keeps the case of a notebook's headings in their anchors
+        text = re.sub(r"(?<=\]\()([^)\s:]*#[^)\s]+)(?=\))", lambda match: match[0].lower(), text)
     return "".join(part if part.startswith("```") else _LINK.sub(link, part) for part in _CODE.split(text))
 
 
@@ -89,7 +94,9 @@ def _with_pages(text: str, page: str, tables: list[Entry]) -> str:
     up = "../" * page.count("/")
     links = {f"`{e.name}`": f"[`{e.name}`]({up}dictionary/tables/{e.short_name}.md)" for e in tables}
     parts = _CODE.split(text)
-    linked = [p if p.startswith("```") else re.sub(r"`autoimport\.\w+`", lambda m: links.get(m[0], m[0]), p) for p in parts]
+    linked = [
+        p if p.startswith("```") else re.sub(r"`autoimport\.\w+`", lambda m: links.get(m[0], m[0]), p) for p in parts
+    ]
     return "".join(linked) + (f"\n## All tables\n\n{pages.list_of(tables)}" if page == "docs/dictionary.md" else "")
 
 
@@ -108,9 +115,22 @@ def _shown(file: Path) -> list[dict]:
     for cell in cells:
         if cell["cell_type"] == "code":
             hidden = re.match(r"#\|\s*hide", cell["source"])
-            cell["source"] = "" if hidden else re.sub(r"^(#\||# NBVAL_).*\n?", "", cell["source"], flags=re.M).strip("\n")
+            cell["outputs"] = [_described(output) for output in cell["outputs"]]
+            cell["source"] = (
+                "" if hidden else re.sub(r"^(#\||# NBVAL_).*\n?", "", cell["source"], flags=re.M).strip("\n")
+            )
     shown = [cell for cell in cells if cell["source"]]
     return sorted(shown, key=lambda cell: not cell["source"].startswith("# ") or cell["cell_type"] == "code")
+
+
+def _described(output: dict) -> dict:
+    """Return an output whose image has its alternative text, which nbconvert leaves out."""
+    image = output.get("data", {}).get("image/png")
+    if not image:
+        return output
+    alternative = escape(output["metadata"]["image/png"]["alt"], quote=True)
+    data = "".join(image).replace("\n", "")
+    return output | {"data": {"text/html": f'<img alt="{alternative}" src="data:image/png;base64,{data}">'}}
 
 
 def _title(cells: list[dict]) -> str:
@@ -162,16 +182,25 @@ def on_files(files, config):
     return files
 
 
+# of mkdocs-jupyter's HTML: what the site has itself, and what it takes in place of it
+_FOREIGN = [
+    (r"<style.*?</style>", ""),
+    (r'<div class="zeroclipboard-container">.*?</clipboard-copy>\s*</div>', ""),
+    (r'<div class="clipboard-copy-txt".*?</div>', ""),
+    (r'(<div class="jp-Cell-inputWrapper") tabindex="0"', r"\1"),
+    (r'<div class="(?:highlight-ipynb|codehilite)[^"]*">', '<div class="highlight">'),
+    (r'(<div class="highlight"><pre>)(?!<code>)(.*?)(</pre>)', r"\1<code>\2</code>\3"),
+]
+
+
 def on_page_content(html, page, config, files):
-    """Give a notebook the looks of the site: of mkdocs-jupyter's HTML, take what is in the page, not its styles and scripts."""
+    """Give a notebook the looks of the site: without the styles and scripts of JupyterLab."""
     if not page.file.src_uri.endswith(".ipynb"):
         return html
     page.meta["search"] = {"boost": 0.5}  # the guides and the dictionary come first
     html = html[html.index('<div class="jupyter-wrapper">') :]
-    html = re.sub(r"<style.*?</style>", "", html, flags=re.DOTALL)
-    html = re.sub(r'<div class="zeroclipboard-container">.*?</clipboard-copy>\s*</div>', "", html, flags=re.DOTALL)
-    html = re.sub(r'<div id="cell-\d+" class="clipboard-copy-txt">.*?</div>', "", html, flags=re.DOTALL)
-    html = re.sub(r'class="(?:highlight-ipynb|codehilite)[^"]*"', 'class="highlight"', html)
+    for pattern, ours in _FOREIGN:
+        html = re.sub(pattern, ours, html, flags=re.DOTALL)
     return declared.as_links(html, "../" * page.file.src_uri.count("/"))
 
 

@@ -95,7 +95,9 @@ def page_of(entry: Entry, title: str, declarations: dict[str, str], by_name: dic
         f"- **For programs**: [Table Schema](../schemas/{entry.short_name}.json)",
     ]
     parts = [columns_section(entry, declarations), example_section(entry), joins_section(entry, by_name)]
-    return "\n".join(["---\nsearch:\n  boost: 4\nhide: [toc]\n---", facts, *more, "", *parts])
+    return "\n".join(
+        [f"---\ntitle: {entry.short_name}\nsearch:\n  boost: 4\nhide: [toc]\n---", facts, *more, "", *parts]
+    )
 
 
 def list_of(entries: list[Entry]) -> str:
