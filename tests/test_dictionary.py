@@ -6,6 +6,7 @@ import re
 import sqlite3
 
 import pytest
+from conftest import ROOT
 from frictionless import Schema
 from typer.testing import CliRunner
 
@@ -64,6 +65,14 @@ def test_every_join_runs_and_is_on_the_page(thing, database):
         query = join_query(thing, left, right)
         assert database.execute(query).fetchall() == []
         assert query in page or left != first
+
+
+def test_the_queries_of_the_analysts_guide_run(database):
+    queries = re.findall(
+        r"^```sql\n(SELECT.*?;)\n```", (ROOT / "docs/analysts.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    of_tables = [query for query in queries if "import_log" not in query]
+    assert [database.execute(query).fetchall() for query in of_tables] == [[]]
 
 
 def test_every_column_that_is_called_genome_is_joined_by():

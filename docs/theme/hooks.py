@@ -97,7 +97,7 @@ def _with_pages(text: str, page: str, tables: list[Entry]) -> str:
     linked = [
         p if p.startswith("```") else re.sub(r"`autoimport\.\w+`", lambda m: links.get(m[0], m[0]), p) for p in parts
     ]
-    return "".join(linked) + (f"\n## All tables\n\n{pages.list_of(tables)}" if page == "docs/dictionary.md" else "")
+    return "".join(linked) + (pages.list_of(tables) if page == "docs/dictionary.md" else "")
 
 
 # notebooks

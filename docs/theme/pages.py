@@ -101,9 +101,20 @@ def page_of(entry: Entry, title: str, declarations: dict[str, str], by_name: dic
 
 
 def list_of(entries: list[Entry]) -> str:
-    """Return all tables, each with what a row is."""
+    """Return what the dictionary has, and all tables, each with what a row is."""
     rows = [f"| [{e.name}](../dictionary/tables/{e.short_name}.md) | {e.table.description} |" for e in entries]
-    return "\n".join(["| table | what it holds |", "| :-- | :-- |", *rows, ""])
+    return "\n".join(
+        [
+            "\n- [Search all columns](../dictionary/columns.md) by word and unit",
+            "- [Which tables join on what](../dictionary/joins.md)",
+            '- <a href="../dictionary/dictionary.md">All of it in one page of Markdown</a>, for a program that reads text',
+            "\n## All tables\n",
+            "| table | what it holds |",
+            "| :-- | :-- |",
+            *rows,
+            "",
+        ]
+    )
 
 
 def _search_row(entry: Entry, row: dict[str, str]) -> str:

@@ -1,0 +1,312 @@
+"""The site as readers get it: built once, its HTML checked, and looked at in a browser."""
+
+import contextlib
+import functools
+import http.server
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+from cdmeventimporters.dev.dictionary import entries, table_schema
+
+ROOT = Path(__file__).parents[1]  # no import from conftest: these tests run without the lake, too
+TABLES = {entry.short_name: entry for entry in entries()}
+NARROW, WIDE = (390, 844), (1400, 900)
+BROWSER = "The tests of the site need a browser: apt-get install chromium chromium-driver"
+
+
+class Page(HTMLParser):
+    """What a page has: anchors, links with the anchors that they are in, images, and what it loads."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.ids, self.links, self.images, self.loads, self.text = set(), [], [], [], []
+        self._anchor = None
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        a = dict(attributes)
+        if "id" in a:
+            self._anchor = a["id"]
+            self.ids.add(a["id"])
+        if tag in ("a", "area") and a.get("href"):
+            self.links.append((a["href"], self._anchor))
+        if tag == "img":
+            self.images.append(a)
+        if tag == "link" and a.get("rel") in ("stylesheet", "icon", "preload", "preconnect"):
+            self.loads.append(a["href"])
+        if tag in ("script", "img", "iframe", "source", "video") and a.get("src"):
+            self.loads.append(a["src"])
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built without Java on the path; a warning fails."""
+    folder, start = tmp_path_factory.mktemp("site"), time.monotonic()
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder]
+    environment = {"PATH": str(Path(sys.executable).parent), "NO_MKDOCS_2_WARNING": "1"}
+    built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    assert "WARNING" not in built.stderr
+    assert time.monotonic() - start < 120
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    """The site's pages by their paths."""
+    found = {p.relative_to(site).as_posix(): Page(p.read_text()) for p in sorted(site.rglob("*.html"))}
+    return {path: page for path, page in found.items() if path != "404.html"}  # whose links begin at the root
+
+
+def resolved(page: str, link: str) -> tuple[str, str]:
+    """The path and the anchor that a page's link leads to."""
+    parts = urlsplit(link)
+    folder = Path(page).parent / unquote(parts.path)
+    path = (Path("/") / folder).resolve().relative_to("/").as_posix() if parts.path else page
+    return path, unquote(parts.fragment)
+
+
+def is_outside(link: str) -> bool:
+    """Whether a link leads to another host."""
+    return bool(urlsplit(link).netloc) or urlsplit(link).scheme in ("http", "https", "mailto")
+
+
+def test_every_link_and_anchor_leads_somewhere(site, pages):
+    lost = []
+    for name, page in pages.items():
+        for link, _ in page.links:
+            path, anchor = resolved(name, link)
+            there = is_outside(link) or (site / path).is_file()
+            if not there or (anchor and path in pages and not is_outside(link) and anchor not in pages[path].ids):
+                lost.append((name, link))
+    assert lost == []
+
+
+def test_links_to_the_repository_lead_to_files_of_it(pages):
+    of_repository = "https://github.com/kbase/cdm-event-importers/blob/main/"
+    links = {link.split("#")[0] for page in pages.values() for link, _ in page.links if link.startswith(of_repository)}
+    assert len(links) > 50
+    assert [x for x in links if not (ROOT / unquote(x.removeprefix(of_repository))).exists()] == []
+
+
+def test_every_image_has_an_alternative_text(pages):
+    images = [(name, image) for name, page in pages.items() for image in page.images]
+    assert len(images) > 3
+    unnamed = ("", "No description has been provided for this image")
+    assert [name for name, image in images if image.get("alt", "") in unnamed] == []
+
+
+def test_no_page_loads_anything_from_another_host(pages):
+    assert [(name, x) for name, page in pages.items() for x in page.loads if is_outside(x)] == []
+
+
+def test_all_guides_and_notebooks_have_a_page(pages):
+    sources = [*ROOT.glob("docs/*.md"), *ROOT.glob("nbs/**/*.ipynb")]
+    paths = {p.relative_to(ROOT).with_suffix(".html").as_posix() for p in sources if "checkpoint" not in p.name}
+    assert paths | {"index.html", "CHANGELOG.html", "CONTRIBUTING.html", "bench/index.html"} <= set(pages)
+
+
+def test_notebooks_show_nothing_that_is_for_nbdev(pages):
+    shown = {name: "".join(page.text) for name, page in pages.items() if name.startswith("nbs/")}
+    assert [name for name, text in shown.items() if re.search(r"^#\||NBVAL|[\ue000\ue001]", text, re.MULTILINE)] == []
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_column_leads_to_its_declaration_and_back(name, pages):
+    page, table = f"dictionary/tables/{name}.html", TABLES[name].table
+    for column in table.all_columns:
+        [declared] = [x for x, anchor in pages[page].links if anchor == column.name and ".." in x and "nbs" in x]
+        notebook, anchor = resolved(page, declared)
+        back = [resolved(notebook, x) for x, at in pages[notebook].links if at == anchor]
+        assert anchor in pages[notebook].ids
+        if column in table.tool_columns and "-".join(anchor.split("-")[1:]) == column.name and anchor.startswith(name):
+            assert back[:1] in ([(page, column.name)], [])
+
+
+def test_the_schemas_are_on_the_site(site):
+    for name, entry in TABLES.items():
+        assert json.loads((site / f"dictionary/schemas/{name}.json").read_text()) == table_schema(entry)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_tables_page_has_example_rows(name, site):
+    html = (site / f"dictionary/tables/{name}.html").read_text()
+    examples = html.split('id="example-rows"')[1]
+    assert "row 1" in examples
+    assert [c.name for c in TABLES[name].table.tool_columns if f"<td>{c.name}</td>" not in examples] == []
+
+
+def test_the_reference_has_what_comments_say(pages):
+    text = "".join(pages["docs/reference.html"].text)
+    for said in (
+        "how other versions of the tool spell it",
+        "called once, after the cheap checks",
+        "one for each table",
+    ):
+        assert said in text
+
+
+# in a browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.fail(BROWSER)
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as chrome:
+        yield chrome
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves files and prints nothing."""
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    """Where the site is served."""
+    handler = functools.partial(Quiet, directory=site)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@contextlib.contextmanager
+def looking(browser, size=WIDE, scheme="light"):
+    """Look with a screen of this size, and a preference for light or dark colors."""
+    width, height = size
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == NARROW}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    yield
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def requested(browser) -> set[str]:
+    """What pages have requested since the last call, but data that they hold themselves."""
+    events = (json.loads(line["message"])["message"] for line in browser.get_log("performance"))
+    urls = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
+    return {url for url in urls if not url.startswith("data:")}
+
+
+def test_every_page_renders_without_errors_and_fits_a_narrow_screen(browser, address, pages):
+    errors, wide = {}, []
+    requested(browser)
+    with looking(browser, NARROW):
+        for name in pages:
+            browser.get(f"{address}/{name}")
+            if browser.execute_script("return document.documentElement.scrollWidth") > NARROW[0]:
+                wide.append(name)
+            if messages := [line["message"] for line in browser.get_log("browser")]:
+                errors[name] = messages
+    assert errors == {}
+    assert wide == []
+    assert {url for url in requested(browser) if not url.startswith(f"{address}/")} == set()
+
+
+def found(browser, words: str) -> list[str]:
+    """The titles of what the site's search finds, the best first."""
+    field = browser.find_element(By.CSS_SELECTOR, "input.md-search__input")
+    browser.execute_script("document.querySelector('#__search').click()")
+    WebDriverWait(browser, 10).until(lambda _: field.is_displayed())
+    field.clear()
+    field.send_keys(words)
+    titles = lambda b: [x.text for x in b.find_elements(By.CSS_SELECTOR, ".md-search-result__item h1") if x.text]  # noqa: E731
+    return WebDriverWait(browser, 20).until(titles)
+
+
+@pytest.mark.parametrize("from_files", [False, True], ids=["served", "from files"])
+def test_search_finds_tables(from_files, browser, address, site):
+    with looking(browser):
+        for words, table in (("contamination", "checkm2"), ("antibiotic resistance", "amrfinderplus")):
+            browser.get(f"{site.as_uri()}/index.html" if from_files else f"{address}/index.html")
+            assert table in found(browser, words)[:3]
+
+
+def test_columns_are_found_by_word_and_unit(browser, address):
+    with looking(browser):
+        browser.get(f"{address}/dictionary/columns.html")
+        rows = browser.find_elements(By.CSS_SELECTOR, "#all-columns tbody tr")
+        shown = lambda: [row.text for row in rows if row.is_displayed()]  # noqa: E731
+        assert len(rows) == sum(len(entry.table.tool_columns) for entry in TABLES.values())
+        browser.find_element(By.NAME, "words").send_keys("antibiotic resistance class")
+        assert [row.split()[:2] for row in shown()] == [["Class", "amrfinderplus"], ["Subclass", "amrfinderplus"]]
+        browser.find_element(By.NAME, "words").clear()
+        browser.find_element(By.NAME, "words").send_keys("contamination")
+        browser.find_element(By.CSS_SELECTOR, "select option[value='%'], select option:nth-child(2)").click()
+        assert any(row.startswith("Contamination checkm2") for row in shown())
+
+
+def test_wide_tables_scroll_on_a_narrow_screen(browser, address):
+    with looking(browser, NARROW):
+        browser.get(f"{address}/dictionary/tables/quast.html")
+        scrolls = """let box = document.querySelector('.md-typeset__scrollwrap'); box.scrollLeft = 200;
+                     return [box.scrollWidth > box.clientWidth, box.scrollLeft]"""
+        assert browser.execute_script(scrolls) == [True, 200]
+
+
+# the contrast of each text that is shown with what is behind it, as WCAG 2 defines it
+CONTRASTS = """
+const rgba = (color) => { const c = color.match(/[\\d.]+/g).map(Number); return c.length < 4 ? [...c, 1] : c; };
+const over = ([r, g, b, a], [R, G, B]) => [r * a + R * (1 - a), g * a + G * (1 - a), b * a + B * (1 - a), 1];
+const light = (color) => { const [r, g, b] = color.slice(0, 3).map((x) => x / 255).map(
+    (x) => (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4)); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+const behind = (element) => { const own = rgba(getComputedStyle(element).backgroundColor);
+    return own[3] === 1 || !element.parentElement ? (own[3] ? own : [255, 255, 255, 1]) : over(own, behind(element.parentElement)); };
+const found = [];
+for (const element of document.querySelectorAll(".md-main *")) {
+    const text = [...element.childNodes].filter((x) => x.nodeType === 3).map((x) => x.data.trim()).join("");
+    if (!text || !element.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
+    const back = behind(element), ink = over(rgba(getComputedStyle(element).color), back);
+    const [high, low] = [light(ink), light(back)].sort((a, b) => b - a);
+    found.push([(high + 0.05) / (low + 0.05), text.slice(0, 40), element.className]);
+}
+return found;
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_legible(scheme, browser, address):
+    pages = (
+        "index",
+        "docs/analysts",
+        "dictionary/tables/checkm2",
+        "dictionary/columns",
+        "nbs/importers/checkm2",
+        "docs/reference",
+    )
+    with looking(browser, scheme=scheme):
+        for page in pages:
+            browser.get(f"{address}/{page}.html")
+            shade = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+            assert (sum(map(int, re.findall(r"\d+", shade)[:3])) < 200) == (scheme == "dark")
+            contrasts = browser.execute_script(CONTRASTS)
+            assert len(contrasts) > 50
+            assert [x for x in contrasts if x[0] < 4.5] == []
