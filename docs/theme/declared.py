@@ -8,7 +8,7 @@ from cdmeventimporters.dev.dictionary import Entry
 
 # around the anchor of a name in a notebook's source, until it is HTML; no notebook has these private characters
 _BEGIN, _END = "\ue000", "\ue001"
-_MARKED = re.compile(rf"{_BEGIN}(.*?) (.*?){_END}([^"&<]*)")
+_MARKED = re.compile(rf"{_BEGIN}(.*?) (.*?){_END}" + r'([^"&<]*)')
 
 Place = tuple[int, int]  # number of a code cell, and where in it
 
@@ -72,6 +72,10 @@ def as_links(html: str, root: str) -> str:
 
     def link(match: re.Match) -> str:
         anchor, target, text = match.groups()
-        return f'<span id="{anchor}"><a href="{root}{target}">{text}</a></span>' if text else f'<span id="{anchor}"></span>'
+        return (
+            f'<span id="{anchor}"><a href="{root}{target}">{text}</a></span>'
+            if text
+            else f'<span id="{anchor}"></span>'
+        )
 
     return _MARKED.sub(link, html)

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import declared  # of this folder
 import pages
+from markdown.extensions.toc import nest_toc_tokens
+from mkdocs.structure.toc import get_toc
 
-from cdmeventimporters.dev.dictionary import Entry, entries, whole_dictionary
+from cdmeventimporters.dev.dictionary import Entry, entries
 
 ROOT = Path(__file__).parents[2]
 SOURCES = Path(tempfile.mkdtemp(prefix="site-"))  # the pages as in the repository, so that links between them hold
@@ -173,12 +175,10 @@ def _as_notebook(path: str, cells: list[dict], on_site: set[str], tables: list[E
 
 
 def on_files(files, config):
-    """Say where the source of a generated page is."""
-    stems = {entry.short_name: entry.stem for entry in entries()}
+    """Let no generated page offer its source, which is not in the repository."""
     for file in files:
         if file.src_uri.startswith("dictionary/"):
-            stem = stems.get(Path(file.src_uri).stem)
-            file.edit_uri = f"nbs/importers/{stem}.ipynb" if stem else None
+            file.edit_uri = None
     return files
 
 
@@ -188,9 +188,12 @@ _FOREIGN = [
     (r'<div class="zeroclipboard-container">.*?</clipboard-copy>\s*</div>', ""),
     (r'<div class="clipboard-copy-txt".*?</div>', ""),
     (r'(<div class="jp-Cell-inputWrapper") tabindex="0"', r"\1"),
-    (r'<div class="(?:highlight-ipynb|codehilite)[^"]*">', '<div class="highlight">'),
-    (r'(<div class="highlight"><pre>)(?!<code>)(.*?)(</pre>)', r"\1<code>\2</code>\3"),
+    (r'<div class="(?:highlight-ipynb|codehilite)[^"]*">', '<div class="highlight" data-search-exclude>'),
+    (r'(<div class="highlight" data-search-exclude><pre>)(?!<code>)(.*?)(</pre>)', r"\1<code>\2</code>\3"),
 ]
+
+
+_HEADING = re.compile(r'<h([1-6]) id="([^"]+)">(.*?)<a class="anchor-link"')
 
 
 def on_page_content(html, page, config, files):
@@ -201,9 +204,12 @@ def on_page_content(html, page, config, files):
     html = html[html.index('<div class="jupyter-wrapper">') :]
     for pattern, ours in _FOREIGN:
         html = re.sub(pattern, ours, html, flags=re.DOTALL)
+    page.toc = get_toc(nest_toc_tokens([_heading(match) for match in _HEADING.finditer(html)]))
     return declared.as_links(html, "../" * page.file.src_uri.count("/"))
 
 
-def on_post_build(config) -> None:
-    """Add the dictionary in one page of Markdown, for programs that read text."""
-    (Path(config.site_dir) / "dictionary/dictionary.md").write_text(whole_dictionary(entries()))
+def _heading(match: re.Match) -> dict:
+    """Return a heading for the table of contents, of which mkdocs-jupyter's own lacks what is code."""
+    level, anchor, title = match.groups()
+    text = re.sub("<.*?>", "", title)
+    return {"level": int(level), "id": anchor, "name": text, "html": text, "data-toc-label": ""}

@@ -16,6 +16,7 @@ from cdmeventimporters.dev.dictionary import (
     joins_page,
     table_page,
     table_schema,
+    whole_dictionary,
 )
 from cdmeventimporters.dev.terminal import markdown_table
 
@@ -107,7 +108,7 @@ def list_of(entries: list[Entry]) -> str:
         [
             "\n- [Search all columns](../dictionary/columns.md) by word and unit",
             "- [Which tables join on what](../dictionary/joins.md)",
-            '- <a href="../dictionary/dictionary.md">All of it in one page of Markdown</a>, for a program that reads text',
+            "- [All of it in one page of Markdown](../dictionary/dictionary.txt), for programs that read text",
             "\n## All tables\n",
             "| table | what it holds |",
             "| :-- | :-- |",
@@ -174,4 +175,10 @@ def dictionary(entries: list[Entry], titles: dict[str, str], declarations: dict[
     by_name = {entry.short_name: entry for entry in entries}
     tables = {f"tables/{n}.md": page_of(e, titles[e.stem], declarations[n], by_name) for n, e in by_name.items()}
     schemas = {f"schemas/{n}.json": json.dumps(table_schema(e), indent=1) + "\n" for n, e in by_name.items()}
-    return {**tables, **schemas, "joins.md": joins(entries), "columns.md": search_page(entries)}
+    return {
+        **tables,
+        **schemas,
+        "joins.md": joins(entries),
+        "columns.md": search_page(entries),
+        "dictionary.txt": whole_dictionary(entries),
+    }
