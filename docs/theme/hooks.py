@@ -112,15 +112,14 @@ def _notebooks() -> list[str]:
 
 
 def _shown(file: Path) -> list[dict]:
-    """Return the cells of a notebook that are for readers, without what code says to nbdev and nbval."""
+    """Return the cells of a notebook that are for readers, without what code says to nbdev, nbval and ruff."""
     cells = [cell | {"source": "".join(cell["source"])} for cell in json.loads(file.read_text())["cells"]]
     for cell in cells:
         if cell["cell_type"] == "code":
             hidden = re.match(r"#\|\s*hide", cell["source"])
             cell["outputs"] = [_described(output) for output in cell["outputs"]]
-            cell["source"] = (
-                "" if hidden else re.sub(r"^(#\||# NBVAL_).*\n?", "", cell["source"], flags=re.M).strip("\n")
-            )
+            code = re.sub(r"^(#\||# NBVAL_).*\n?|  # fmt: skip$", "", cell["source"], flags=re.MULTILINE)
+            cell["source"] = "" if hidden else code.strip("\n")
     shown = [cell for cell in cells if cell["source"]]
     return sorted(shown, key=lambda cell: not cell["source"].startswith("# ") or cell["cell_type"] == "code")
 
@@ -188,7 +187,7 @@ _FOREIGN = [
     (r'<div class="zeroclipboard-container">.*?</clipboard-copy>\s*</div>', ""),
     (r'<div class="clipboard-copy-txt".*?</div>', ""),
     (r'(<div class="jp-Cell-inputWrapper") tabindex="0"', r"\1"),
-    (r'<div class="(?:highlight-ipynb|codehilite)[^"]*">', '<div class="highlight" data-search-exclude>'),
+    (r'<div class="(?:highlight|codehilite)[^"]*">', '<div class="highlight" data-search-exclude>'),
     (r'(<div class="highlight" data-search-exclude><pre>)(?!<code>)(.*?)(</pre>)', r"\1<code>\2</code>\3"),
 ]
 

@@ -164,7 +164,8 @@ The columns that [every table has](../docs/analysts.md#what-every-table-has) are
 
 def joins(entries: list[Entry]) -> str:
     """Return the page of joins, with links to the tables."""
-    page = joins_page(entries)
+    more = "The page of a table has the queries that join it with each of the others."
+    page = joins_page(entries).replace("\n", f"\n\n{more}\n", 1)
     for entry in entries:
         page = re.sub(rf"^\| {entry.name} \|", f"| [{entry.name}](tables/{entry.short_name}.md) |", page, flags=re.M)
     return page
