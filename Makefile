@@ -112,7 +112,7 @@ docs: .venv/.made ## the documentation site, in site/; needs no Java
 
 browser: ## Chromium and its driver, which test the site; root installs them where they are missing
 	@{ command -v chromium && command -v chromedriver; } >/dev/null || if [ "$$(id -u)" = 0 ]; then \
-		apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes chromium chromium-driver; \
+		apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends chromium chromium-driver; \
 		else echo "The tests of the site need a browser: apt-get install chromium chromium-driver"; exit 1; fi
 
 export: env ## modules from notebooks

@@ -84,7 +84,7 @@ def joins_section(entry: Entry, by_name: dict[str, Entry]) -> str:
         for other in (by_name[name] for name in columns if name != entry.short_name):
             query = join_query(thing, entry, other).replace("\n", "\n    ")
             page = f"[{other.name}]({other.short_name}.md): {other.table.description}"
-            parts.append(f'??? note "with {other.name}"\n\n    {page}\n\n    ```sql\n    {query}\n    ```\n')
+            parts.append(f'??? note "with {other.short_name}"\n\n    {page}\n\n    ```sql\n    {query}\n    ```\n')
     return "\n".join(["## Joins { data-search-exclude }\n", *parts]) if parts else ""
 
 
