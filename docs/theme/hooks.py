@@ -112,13 +112,13 @@ def _notebooks() -> list[str]:
 
 
 def _shown(file: Path) -> list[dict]:
-    """Return the cells of a notebook that are for readers, without what code says to nbdev, nbval and ruff."""
+    """Return the cells of a notebook that are for readers, without what code says to nbdev and nbval."""
     cells = [cell | {"source": "".join(cell["source"])} for cell in json.loads(file.read_text())["cells"]]
     for cell in cells:
         if cell["cell_type"] == "code":
             hidden = re.match(r"#\|\s*hide", cell["source"])
             cell["outputs"] = [_described(output) for output in cell["outputs"]]
-            code = re.sub(r"^(#\||# NBVAL_).*\n?|  # fmt: skip$", "", cell["source"], flags=re.MULTILINE)
+            code = re.sub(r"^(#\||# NBVAL_).*\n?", "", cell["source"], flags=re.MULTILINE)
             cell["source"] = "" if hidden else code.strip("\n")
     shown = [cell for cell in cells if cell["source"]]
     return sorted(shown, key=lambda cell: not cell["source"].startswith("# ") or cell["cell_type"] == "code")
