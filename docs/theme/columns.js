@@ -13,7 +13,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const found = rows.filter((row) => !row.hidden).length;
     form.querySelector("output").value = `${found} of ${rows.length} columns`;
   };
-  form.addEventListener("input", search);
+  for (const event of ["input", "change"]) form.addEventListener(event, search);
   form.addEventListener("submit", (event) => event.preventDefault());
   search();
 });
