@@ -159,6 +159,8 @@ def test_the_dictionary_is_there_for_programs(site):
     assert (site / "dictionary/dictionary.txt").read_text() == whole_dictionary(list(TABLES.values()))
     for name, entry in TABLES.items():
         assert json.loads((site / f"dictionary/schemas/{name}.json").read_text()) == table_schema(entry)
+    for name, entry in TABLES.items():
+        assert json.loads((site / f"dictionary/schemas/{name}.json").read_text()) == table_schema(entry)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -235,7 +237,7 @@ def requested(browser) -> set[str]:
 
 def test_every_page_renders_without_errors_and_fits_a_narrow_screen(browser, address, pages):
     errors, wide = {}, []
-    requested(browser)
+    _ = requested(browser), browser.get_log("browser")  # what pages before did
     with looking(browser, NARROW):
         for name in pages:
             browser.get(f"{address}/{name}")
@@ -248,15 +250,18 @@ def test_every_page_renders_without_errors_and_fits_a_narrow_screen(browser, add
     assert {url for url in requested(browser) if not url.startswith(f"{address}/")} == set()
 
 
-def found(browser, words: str) -> list[str]:
-    """The titles of what the site's search finds, the best first."""
+def search(browser, words: str) -> None:
+    """Type words into the site's search."""
     field = browser.find_element(By.CSS_SELECTOR, "input.md-search__input")
     browser.execute_script("document.querySelector('#__search').click()")
     WebDriverWait(browser, 10).until(lambda _: field.is_displayed())
-    field.clear()
     field.send_keys(words)
-    titles = lambda b: [x.text for x in b.find_elements(By.CSS_SELECTOR, ".md-search-result__item h1") if x.text]  # noqa: E731
-    return WebDriverWait(browser, 20).until(titles)
+
+
+def first_found(browser) -> list[str]:
+    """The titles of the best three pages that the search has found so far."""
+    titles = "return [...document.querySelectorAll('.md-search-result__item h1')].map((x) => x.textContent).slice(0, 3)"
+    return browser.execute_script(titles)
 
 
 @pytest.mark.parametrize("from_files", [False, True], ids=["served", "from files"])
@@ -267,7 +272,8 @@ def test_search_finds_tables(from_files, browser, address, site):
             ("antibiotic resistance", "autoimport.amrfinderplus"),
         ):
             browser.get(f"{site.as_uri()}/index.html" if from_files else f"{address}/index.html")
-            assert table in found(browser, words)[:3]
+            search(browser, words)
+            WebDriverWait(browser, 20).until(lambda b, table=table: table in first_found(b), f"{table} by {words!r}")
 
 
 def shown_columns(browser) -> list[list[str]]:
