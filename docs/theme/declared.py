@@ -26,45 +26,40 @@ def _name_of(column: Column) -> str:
 
 
 def _places(code: list[str], entry: Entry) -> Iterator[tuple[str, Place]]:
-    """Yield the names of a table's columns with where each is declared, a column that a loop makes with its table."""
-    everywhere = list(range(len(code)))
-    table = _place(code, everywhere, rf'\bTable\(\s*(?:"(?={entry.table.name}")|f")')
-    near = sorted(everywhere, key=lambda n: n != table[0])
+    """Yield the names of a table's columns with where each is declared: with the table, before it, or by a loop in it."""
+    table = _place(code, list(range(len(code))), rf'\bTable\(\s*(?:"(?={entry.table.name}")|f")')
+    near = list(range(table[0], -1, -1))
     for column in entry.table.tool_columns:
         yield column.name, _place(code, near, _name_of(column)) or table
 
 
-def _mark(source: str, marks: dict[int, str]) -> str:
-    """Return the source of a cell with anchors at these places."""
-    for place in sorted(marks, reverse=True):
-        source = f"{source[:place]}{_BEGIN}{marks[place]}{_END}{source[place:]}"
-    return source
+def _marked(code: list[str], marks: dict[Place, str]) -> list[str]:
+    """Return code cells with anchors at these places."""
+    cells = list(code)
+    for number, at in sorted(marks, reverse=True):
+        cells[number] = f"{cells[number][:at]}{_BEGIN}{marks[number, at]}{_END}{cells[number][at:]}"
+    return cells
 
 
 def mark(code: list[str], entries: list[Entry]) -> tuple[list[str], dict[tuple[str, str], str]]:
     """Return code cells with an anchor for each column that they declare, and the anchors by table and column."""
     marks, anchors = {}, {}
     for entry in entries:
+        name = entry.short_name
         for column, place in _places(code, entry):
-            first = marks.setdefault(
-                place, f"{entry.short_name}-{column} dictionary/tables/{entry.short_name}.html#{column}"
-            )
-            anchors[entry.short_name, column] = first.split(" ")[0]
-    cells = [
-        _mark(source, {at: x for (n, at), x in marks.items() if n == number}) for number, source in enumerate(code)
-    ]
-    return cells, anchors
+            first = marks.setdefault(place, f"{name}-{column} dictionary/tables/{name}.html#{column}")
+            anchors[name, column] = first.split(" ")[0]
+    return _marked(code, marks), anchors
 
 
 def mark_lineage(code: list[str]) -> tuple[list[str], dict[str, str]]:
     """Return code cells with an anchor for each column that every table has, and the anchors by column."""
-    everywhere = list(range(len(code)))
-    marks = {_place(code, everywhere, _name_of(column)): column.name for column in (*LINEAGE, RESCUED_DATA)}
-    texts = {place: f"column-{name} docs/analysts.html#what-every-table-has" for place, name in marks.items()}
-    cells = [
-        _mark(source, {at: x for (n, at), x in texts.items() if n == number}) for number, source in enumerate(code)
-    ]
-    return cells, {name: f"column-{name}" for name in marks.values()}
+    marks, anchors = {}, {}
+    for column in (*LINEAGE, RESCUED_DATA):
+        anchors[column.name] = f"column-{column.name}"
+        place = _place(code, list(range(len(code))), _name_of(column))
+        marks[place] = f"{anchors[column.name]} docs/analysts.html#what-every-table-has"
+    return _marked(code, marks), anchors
 
 
 def as_links(html: str, root: str) -> str:
@@ -72,10 +67,7 @@ def as_links(html: str, root: str) -> str:
 
     def link(match: re.Match) -> str:
         anchor, target, text = match.groups()
-        return (
-            f'<span id="{anchor}"><a href="{root}{target}">{text}</a></span>'
-            if text
-            else f'<span id="{anchor}"></span>'
-        )
+        inside = f'<a href="{root}{target}">{text}</a>' if text else ""
+        return f'<span id="{anchor}">{inside}</span>'
 
     return _MARKED.sub(link, html)

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
 
@@ -17,21 +17,13 @@ from mkdocs.structure.toc import get_toc
 from cdmeventimporters.dev.dictionary import Entry, entries
 
 ROOT = Path(__file__).parents[2]
-SOURCES = Path(tempfile.mkdtemp(prefix="site-"))  # the pages as in the repository, so that links between them hold
+_FOLDER = tempfile.TemporaryDirectory(prefix="site-")  # lasts as long as MkDocs runs
+SOURCES = Path(_FOLDER.name)  # the pages as they lie in the repository, so that links between them hold
 COPIED = ("*.md", "docs/*.md", "docs/*.svg", "docs/theme/*.css", "docs/theme/*.js", "bench/*.md", "bench/*.png")
 SPEC = "nbs/core/02_spec.ipynb"  # declares the columns that every table has
 
 _LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[#)])")
 _CODE = re.compile(r"(^```.*?^```)", re.DOTALL | re.MULTILINE)
-
-
-def on_startup(**_) -> None:
-    """MkDocs keeps hooks loaded from one build to the next only if there is this one."""
-
-
-def on_shutdown(**_) -> None:
-    """Remove the gathered pages."""
-    shutil.rmtree(SOURCES, ignore_errors=True)
 
 
 def on_config(config):
@@ -71,10 +63,16 @@ def _expanded(nav: list) -> Iterator:
             [(title, inside)] = entry.items()
             inside = [inside] if isinstance(inside, str) and "*" in inside else inside
             yield {title: inside if isinstance(inside, str) else list(_expanded(inside))}
+        elif "*" in entry:
+            yield from sorted(p.relative_to(SOURCES).as_posix() for p in SOURCES.glob(entry))
         else:
-            yield from (
-                sorted(p.relative_to(SOURCES).as_posix() for p in SOURCES.glob(entry)) if "*" in entry else [entry]
-            )
+            yield entry
+
+
+def _outside_code(pattern: re.Pattern, replacement: Callable[[re.Match], str], text: str) -> str:
+    """Return Markdown with what matches replaced, except in blocks of code."""
+    parts = _CODE.split(text)
+    return "".join(part if part.startswith("```") else pattern.sub(replacement, part) for part in parts)
 
 
 def _with_links(text: str, page: str, on_site: set[str], config, html: bool = False) -> str:
@@ -88,18 +86,15 @@ def _with_links(text: str, page: str, on_site: set[str], config, html: bool = Fa
 
     if html:  # GitHub keeps the case of a notebook's headings in their anchors
         text = re.sub(r"(?<=\]\()([^)\s:]*#[^)\s]+)(?=\))", lambda match: match[0].lower(), text)
-    return "".join(part if part.startswith("```") else _LINK.sub(link, part) for part in _CODE.split(text))
+    return _outside_code(_LINK, link, text)
 
 
 def _with_pages(text: str, page: str, tables: list[Entry]) -> str:
     """Return Markdown whose names of tables lead to the dictionary, of which its first page has the list."""
     up = "../" * page.count("/")
     links = {f"`{e.name}`": f"[`{e.name}`]({up}dictionary/tables/{e.short_name}.md)" for e in tables}
-    parts = _CODE.split(text)
-    linked = [
-        p if p.startswith("```") else re.sub(r"`autoimport\.\w+`", lambda m: links.get(m[0], m[0]), p) for p in parts
-    ]
-    return "".join(linked) + (pages.list_of(tables) if page == "docs/dictionary.md" else "")
+    linked = _outside_code(re.compile(r"`autoimport\.\w+`"), lambda match: links.get(match[0], match[0]), text)
+    return linked + (pages.list_of(tables) if page == "docs/dictionary.md" else "")
 
 
 # notebooks
@@ -190,8 +185,6 @@ _FOREIGN = [
     (r'<div class="(?:highlight|codehilite)[^"]*">', '<div class="highlight" data-search-exclude>'),
     (r'(<div class="highlight" data-search-exclude><pre>)(?!<code>)(.*?)(</pre>)', r"\1<code>\2</code>\3"),
 ]
-
-
 _HEADING = re.compile(r'<h([1-6]) id="([^"]+)">(.*?)<a class="anchor-link"')
 
 
