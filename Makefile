@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help env demo samples test fuzz test-drivers test-kill test-faults test-outages test-minio test-iceberg test-cluster test-matrix test-ci test-ci-minio test-ci-matrix test-ci-iceberg bench lake lab export clean minio notebooks
+.PHONY: help env demo samples test fuzz test-drivers test-kill test-faults test-outages test-minio test-iceberg test-cluster test-matrix test-ci test-ci-minio test-ci-matrix test-ci-iceberg bench lake lab export clean minio notebooks docs browser
 
 PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys.executable)' 2>/dev/null; done))
@@ -15,7 +15,7 @@ TEST := IN_TEST=1 SPARK_SUBMIT_OPTS="-XX:TieredStopAtLevel=1 -XX:ReservedCodeCac
 OF_FORMAT := $(if $(FORMAT),CDM_FORMAT=$(FORMAT))
 SIDE_BY_SIDE := $(PY) -m pytest --nbval-lax --numprocesses 2 --dist loadfile
 # what needs several drivers, a proxy that spoils requests, or a JVM of its own for each command
-SEVERAL := $(addprefix tests/test_,drivers.py kill.py outages.py faults.py cli.py operate.py status.py named_spark.py in_notebooks.py)
+SEVERAL := $(addprefix tests/test_,drivers.py kill.py outages.py faults.py cli.py operate.py status.py named_spark.py in_notebooks.py site.py)
 # a table that jobs replace, aligned and headless files
 ON_MINIO := checkm2 seqkit mmseqs2
 # what has no other catalog, command line or cluster in it
@@ -39,7 +39,7 @@ test: env ## lint and types; what one driver can test; the notebooks of core and
 	$(PY) -m mypy
 	$(TEST) $(SIDE_BY_SIDE) tests nbs/core nbs/importers $(SEVERAL:%=--ignore=%)
 
-test-all: env .venv-faults/.made ## the rest: several drivers, kills, outages, faults, the command line; the notebooks of dev and tutorials
+test-all: env .venv-faults/.made browser ## the rest: several drivers, kills, outages, faults, the command line, the site; the notebooks of dev and tutorials
 	$(TEST) $(SIDE_BY_SIDE) $(SEVERAL) nbs/dev nbs/tutorials
 
 fuzz: env ## FUZZ=10 times as many odd inputs as in `make test`, others each time
@@ -106,6 +106,15 @@ samples: env ## real runs of the tools that are on the PATH (mash, diamond, blas
 notebooks: env ## execute the notebooks of importers and tutorials, and store what they show; NOTEBOOKS=… for some
 	@$(PY) tests/outputs.py $(NOTEBOOKS)
 
+docs: .venv/.made ## the documentation site, in site/; needs no Java
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	@echo "Open site/index.html in a browser."
+
+browser: ## Chromium and its driver, which test the site; root installs them where they are missing
+	@{ command -v chromium && command -v chromedriver; } >/dev/null || if [ "$$(id -u)" = 0 ]; then \
+		apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends chromium chromium-driver; \
+		else echo "The tests of the site need a browser: apt-get install chromium chromium-driver"; exit 1; fi
+
 export: env ## modules from notebooks
 	.venv/bin/nbdev_export
 
@@ -114,7 +123,7 @@ export: env ## modules from notebooks
 		echo "$$name=$$(head -c 10 /dev/urandom | od -An -tx1 | tr -d ' \n')"; done; } > $@
 
 clean: ## remove what was made here; what was downloaded stays
-	rm -rf .venv .venv-faults .venv-spark40 .venv-spark35 .uv .lake .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-faults .venv-spark40 .venv-spark35 .uv .lake site .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 minio: $(CACHE)/bin/minio ## build the MinIO server, once (needs Go; 6 minutes)

@@ -20,7 +20,7 @@ def _percent(header: str, description: str) -> Column:
 # %% ../nbs/importers/amrfinderplus.ipynb #3c8e2498
 elements = Table(
     "amrfinderplus",
-    "Genes of resistance, stress response and virulence found by AMRFinderPlus: one row per element and job",
+    "Genes of antibiotic and other antimicrobial resistance, stress response and virulence found by AMRFinderPlus: one row per element and job",
     files="*amr*.t[xs][tv]",
     candidates=("*.tsv", "*.txt", "*.tab"),
     key=("Element_symbol", "Protein_id", "Contig_id", "Start", "Stop", "Strand", "Element_name", "Subclass", "Method", "Closest_reference_accession", "cts_job_id", "cts_output_file"),

@@ -49,12 +49,18 @@ def entries(
     return [found[name] for name in sorted(found)]
 
 # %% ../../nbs/dev/04_dictionary.ipynb #e5c05955
+def _null_words(column: Column, table: Table) -> str:
+    "Return the words that stand for NULL in a column's cells; none in those of the key, which hold names."
+    are_names = column not in table.tool_columns or column.name in table.required_key
+    return "" if are_names else ", ".join(dict.fromkeys((*column.na_values, *table.na_values)))
+
+
 def column_rows(entry: Entry) -> list[dict[str, str]]:
     "Return the columns of a table, with all that is declared about them."
     own = describe(entry.table).to_dict("records")
     return [
-        row | {"null words": ", ".join((*c.na_values, *entry.table.na_values)) if c in entry.table.tool_columns else ""}
-        for c, row in zip(entry.table.all_columns, own, strict=True)
+        row | {"null words": _null_words(column, entry.table)}
+        for column, row in zip(entry.table.all_columns, own, strict=True)
     ]
 
 # %% ../../nbs/dev/04_dictionary.ipynb #a03414e7
@@ -121,26 +127,28 @@ IDENTIFIERS = {
 # %% ../../nbs/dev/04_dictionary.ipynb #bb4b70f3
 def join_query(
     thing: str,  # of `IDENTIFIERS`
-    entry: Entry,  # a table that has it, other than the first
+    left: Entry,  # a table that has it
+    right: Entry,  # another one
 ) -> str:
-    "Return a query that joins a table with the first one that has the same thing."
+    "Return a query that joins two tables on what both have."
     columns, genomes = IDENTIFIERS[thing], IDENTIFIERS["genome"]
-    first = next(iter(columns))
-    on = [f"b.{columns[entry.short_name]} = a.{columns[first]}"]
-    if thing != "genome" and entry.short_name in genomes:
-        on.append(f"b.{genomes[entry.short_name]} = a.{genomes[first]}")
-    namespace = entry.name.split(".")[0]
-    return f"SELECT *\nFROM {namespace}.{first} AS a\nJOIN {entry.name} AS b ON {' AND '.join(on)};"
+    both = [columns, *([genomes] if thing != "genome" and {left.short_name, right.short_name} <= set(genomes) else [])]
+    on = [f"b.{names[right.short_name]} = a.{names[left.short_name]}" for names in both]
+    return f"SELECT *\nFROM {left.name} AS a\nJOIN {right.name} AS b ON {' AND '.join(on)};"
 
 # %% ../../nbs/dev/04_dictionary.ipynb #4b56d466
 def joins_page(tables: list[Entry]) -> str:
     "Return the Markdown of the page on which tables join on what."
     by_name, parts = {entry.short_name: entry for entry in tables}, ["# Which tables join on what\n"]
     for thing, columns in IDENTIFIERS.items():
-        found = [by_name[name] for name in columns if name in by_name]
-        rows = [[f"`{entry.name}`", f"`{columns[entry.short_name]}`"] for entry in found]
-        parts += [f"## By {thing}\n", markdown_table(["table", "column"], rows) + "\n"]
-        parts += [f"```sql\n{join_query(thing, entry)}\n```\n" for entry in found[1:]]
+        first, *others = [by_name[name] for name in columns if name in by_name]
+        rows = [[entry.name, columns[entry.short_name]] for entry in (first, *others)]
+        parts += [
+            f"## By {thing}\n",
+            "Any two of these tables join on these columns:\n",
+            markdown_table(["table", "column"], rows) + "\n",
+        ]
+        parts += [f"```sql\n{join_query(thing, first, entry)}\n```\n" for entry in others]
     return "\n".join(parts)
 
 # %% ../../nbs/dev/04_dictionary.ipynb #cc64958a
