@@ -479,6 +479,12 @@ def test_what_sql_says_of_mistakes(lake):
         assert str(refused.value) == message
 
 
+def test_a_backfill_wants_times():
+    message = "'March' is no time; expected one like 2025-03-01, 2025-03-01T12:00:00Z, or 24h.\n"
+    for option in ("--since", "--until"):
+        assert said("backfill", "checkm2", option, "March") == (1, message)
+
+
 # log
 
 

@@ -283,10 +283,11 @@ def backfill(
 
         from cdmeventimporters.dev.catalog import find_importer
         from cdmeventimporters.dev.operate import backfill as work
+        from cdmeventimporters.dev.operate.log import point_in_time
         from cdmeventimporters.dev.operate.named_spark import named_spark
         from cdmeventimporters.dev.terminal import progress
 
-        importer, (first, end) = find_importer(tool), (work.point_in_time(x) if x else None for x in (since, until))
+        importer, (first, end) = find_importer(tool), (point_in_time(x) if x else None for x in (since, until))
         console = Console(stderr=True)
         with console.status("listing jobs …"):
             jobs = work.waiting_jobs(importer, first, end, user)
