@@ -47,7 +47,7 @@ def test_replay_and_log_work_on_the_spark_of_a_spark_defaults_conf(shared_lake, 
     assert (status, good["id"] in out, bad["id"] in out) == (1, True, True), out + err
     assert "'150' is not between 0 and 100" in out
     status, out, err = said(conf_dir, "log", "--namespace", "u_operator__autoimport")
-    assert status == 0, out + err
+    assert status == 1, out + err  # one failed, and was not imported since
     assert out.index("Failed, and not imported since") < out.index(bad["id"]) < out.index(good["id"])
 
 
@@ -104,7 +104,7 @@ def test_an_operator_works_on_iceberg_tables_without_locks(iceberg, tmp_path):
     ]
     ran = subprocess.run([sys.executable, "-c", SCRIPT, json.dumps(commands, default=str)], env=env, capture_output=True, text=True)  # fmt: skip
     done = [json.loads(line) for line in ran.stdout.splitlines()]
-    assert [status for status, _ in done] == [1, 1, 0, 0, 0, 0, 0, 0, 1], ran.stdout + ran.stderr
+    assert [status for status, _ in done] == [1, 1, 1, 0, 0, 0, 0, 0, 1], ran.stdout + ran.stderr
     said = [text for _, text in done]
     assert "4 read, 4 new" in said[0]
     refused = " ".join(said[1].split())

@@ -342,7 +342,7 @@ def test_a_backfill_goes_on_where_it_ended(operator, cts, tmp_path):
 
 def test_a_backfill_says_what_it_cannot_do(cts):
     assert said("backfill", "checkm2", "--since", "March") == (
-        1, "'March' is no time; expected one like 2025-03-01 or 2025-03-01T12:00:00Z.\n",
+        1, "'March' is no time; expected one like 2025-03-01, 2025-03-01T12:00:00Z, or 24h.\n",
     )  # fmt: skip
     cts.busy = [401]
     code, message = said("backfill", "checkm2")

@@ -159,8 +159,6 @@ def test_the_dictionary_is_there_for_programs(site):
     assert (site / "dictionary/dictionary.txt").read_text() == whole_dictionary(list(TABLES.values()))
     for name, entry in TABLES.items():
         assert json.loads((site / f"dictionary/schemas/{name}.json").read_text()) == table_schema(entry)
-    for name, entry in TABLES.items():
-        assert json.loads((site / f"dictionary/schemas/{name}.json").read_text()) == table_schema(entry)
 
 
 @pytest.mark.parametrize("name", TABLES)

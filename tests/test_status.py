@@ -45,29 +45,16 @@ class History:
     """A user's log that a test writes."""
 
     def __init__(self, lake):
-        self.lake, self.spark, self.user = lake, lake.get_spark(), f"st{next(_users)}"
+        self.spark, self.user = lake.get_spark(), f"st{next(_users)}"
         self.namespace = f"u_{self.user}__autoimport"
         self.log = f"{self.namespace}.import_log"
 
     def entry(self, job, ago, table="checkm2", image=CHECKM2, failed="", rows=3, seconds=5) -> Entry:
         """An entry that ended so many hours ago."""
-        at, status = NOW - timedelta(hours=ago), "failed" if failed else "imported"
-        full, numbers = (
-            f"{self.namespace}.{table}",
-            {} if failed or rows is None else {"rows_read": rows, "rows_inserted": rows, "rows_updated": 0},
-        )
-        return Entry(
-            job,
-            table,
-            1,
-            full,
-            status,
-            failed or None,
-            image,
-            started=at - timedelta(seconds=seconds),
-            finished=at,
-            **numbers,
-        )
+        full, end = f"{self.namespace}.{table}", NOW - timedelta(hours=ago)
+        numbers = {} if failed or rows is None else {"rows_read": rows, "rows_inserted": rows, "rows_updated": 0}
+        times = {"started": end - timedelta(seconds=seconds), "finished": end}
+        return Entry(job, table, 1, full, "failed" if failed else "imported", failed or None, image, **times, **numbers)
 
     def bad(self, job, ago, **more) -> Entry:
         """An entry of a job with a bad row."""

@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from .errors import Cause, ImportFailed, reason
-from .locks import Lock, locked, remembered
+from .locks import Lock, lock_numbers, locked, remembered
 from .log import logged
 from .session import literal, quoted, settings, with_codegen
 from .spec import Column
@@ -290,6 +290,9 @@ class Delta(DeltaTransactions):
             return None
         self._append(table, rows, transaction)
         return Merged(inserted=count, updated=0)
+
+    def is_busy(self, table: str) -> bool:
+        return sum(lock_numbers(self.spark, table)[-1:]) % 2 == 1
 
     def keeping_history(
         self, history: str, table: str, rows: DataFrame, columns: Sequence[Column], key: Sequence[str]

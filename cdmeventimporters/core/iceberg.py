@@ -134,6 +134,9 @@ class IcebergTransactions(IcebergSchemas, TableFormat):
     def exclusive(self, tables: Iterable[str], holder: str) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def is_busy(self, table: str) -> bool:
+        return bool(Queue(self.spark, table).tickets())
+
     def writing(self, table: str) -> AbstractContextManager[None]:
         return nullcontext()
 

@@ -313,6 +313,10 @@ class TableFormat(TableRecords):
         "Keep other writers away from these tables, where the catalog cannot detect conflicts; waiting writers are told of `holder`."
 
     @abstractmethod
+    def is_busy(self, table: str) -> bool:
+        "Return whether a writer has a table for itself, or waits for it."
+
+    @abstractmethod
     def writing(self, table: str) -> AbstractContextManager[None]:
         "Raise `ImportFailed` if another writer took over the table: before the block writes, or after it."
 

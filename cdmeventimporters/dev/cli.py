@@ -358,17 +358,14 @@ def log(
 # %% ../../nbs/dev/03_cli.ipynb #f754ec7a
 def _print_status(found: dict, as_markdown: bool) -> None:
     "Print failures by reason, and imports."
-    from cdmeventimporters.dev.terminal import markdown_table
+    import pandas as pd
 
     for title, (kind, heads) in _SHOWN.items():
         rows = found[kind]
-        lines = [[row[head] for head in heads] for row in rows[:_MOST]]
-        if not rows:
-            typer.echo(f"{title}: none")
-        elif as_markdown:
-            typer.echo(f"## {title}\n\n{markdown_table(heads, lines)}\n")
+        if rows:
+            _print(pd.DataFrame(rows[:_MOST], columns=heads), title, as_markdown)
         else:
-            _print_table(heads, lines, title)
+            typer.echo(f"{title}: none")
         if len(rows) > _MOST:
             typer.echo(f"… and {len(rows) - _MOST} more; --json has all\n")
 
@@ -399,7 +396,9 @@ def status(
         from cdmeventimporters.dev.operate.log import point_in_time
         from cdmeventimporters.dev.operate.named_spark import named_spark
 
-        first, _ = point_in_time(since), importer and find_importer(importer)
+        first = point_in_time(since)
+        if importer:
+            find_importer(importer)
         with Console(stderr=True).status("reading the logs …"):
             found = work.read_status(named_spark(), first, importer, user)
             if prometheus:

@@ -50,7 +50,7 @@ def entries(
 
 # %% ../../nbs/dev/04_dictionary.ipynb #e5c05955
 def _null_words(column: Column, table: Table) -> str:
-    "Return the words that stand for NULL in a column's cells; none in those of the key, which hold names."
+    "Return the words that mean NULL in a column's cells; none in those of the key, which hold names."
     are_names = column not in table.tool_columns or column.name in table.required_key
     return "" if are_names else ", ".join(dict.fromkeys((*column.na_values, *table.na_values)))
 

@@ -1,8 +1,6 @@
 """Pages of the data dictionary: those that `cdm-importers dictionary` writes, with examples, joins and links of the site."""
 
 import fnmatch
-import json
-import math
 import re
 import sys
 from html import escape
@@ -12,11 +10,9 @@ from cdmeventimporters.dev.dictionary import (
     IDENTIFIERS,
     Entry,
     column_rows,
+    dictionary_files,
     join_query,
-    joins_page,
     table_page,
-    table_schema,
-    whole_dictionary,
 )
 from cdmeventimporters.dev.terminal import markdown_table
 
@@ -48,17 +44,11 @@ def example(entry: Entry) -> tuple[Path, list[dict]]:
     return max(found, key=lambda sample: sum(value is not None for row in sample[1] for value in row.values()))
 
 
-def _text(value) -> str:
-    """Return a value as a cell shows it."""
-    if isinstance(value, float) and math.isfinite(value):
-        return f"{value:.6g}"
-    return ", ".join(value) if isinstance(value, list) else "" if value is None else str(value)
-
-
 def example_section(entry: Entry) -> str:
     """Return a few rows of a table, each as a column, as most tables have more columns than rows."""
     file, rows = example(entry)
-    lines = [[c.name, *(_text(row[c.name]) for row in rows)] for c in entry.table.tool_columns]
+    values = ((c.name, [row[c.name] for row in rows]) for c in entry.table.tool_columns)
+    lines = [[name, *(", ".join(x) if isinstance(x, list) else x for x in some)] for name, some in values]
     table = markdown_table(["column", *(f"row {n}" for n in range(1, len(rows) + 1))], lines)
     return f"## Example rows\n\nMade up, as all samples: `{file.relative_to(TESTS.parent).as_posix()}`.\n\n{table}\n"
 
@@ -162,10 +152,10 @@ The columns that [every table has](../docs/analysts.md#what-every-table-has) are
 """
 
 
-def joins(entries: list[Entry]) -> str:
-    """Return the page of joins, with links to the tables."""
+def joins(page: str, entries: list[Entry]) -> str:
+    """Return the page of joins with links to the tables."""
     more = "The page of a table has the queries that join it with each of the others."
-    page = joins_page(entries).replace("\n", f"\n\n{more}\n", 1)
+    page = page.replace("\n", f"\n\n{more}\n", 1)
     for entry in entries:
         page = re.sub(rf"^\| {entry.name} \|", f"| [{entry.name}](tables/{entry.short_name}.md) |", page, flags=re.M)
     return page
@@ -175,11 +165,7 @@ def dictionary(entries: list[Entry], titles: dict[str, str], declarations: dict[
     """Return the files of the dictionary, `{path: content}`, given the importers' titles and the links to declarations."""
     by_name = {entry.short_name: entry for entry in entries}
     tables = {f"tables/{n}.md": page_of(e, titles[e.stem], declarations[n], by_name) for n, e in by_name.items()}
-    schemas = {f"schemas/{n}.json": json.dumps(table_schema(e), indent=1) + "\n" for n, e in by_name.items()}
-    return {
-        **tables,
-        **schemas,
-        "joins.md": joins(entries),
-        "columns.md": search_page(entries),
-        "dictionary.txt": whole_dictionary(entries),
-    }
+    files = dictionary_files(entries)
+    whole = files.pop("dictionary.md")
+    more = {"joins.md": joins(files["joins.md"], entries), "columns.md": search_page(entries), "dictionary.txt": whole}
+    return files | tables | more

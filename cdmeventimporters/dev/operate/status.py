@@ -7,7 +7,6 @@ __all__ = ['failure_reason', 'Status', 'read_status', 'failures', 'imports', 'wa
            'as_metrics', 'as_page', 'write_whole']
 
 # %% ../../../nbs/dev/operate/07_status.ipynb #9515bd2f
-import math
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,13 +21,10 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from ...core.iceberg import Queue
-from ...core.locks import lock_numbers
 from ...core.platform import table_format
 from ...core.session import import_session
 from ..catalog import load_importers
 from .log import read_logs, with_last
-from .sql import needs_lock
 
 # %% ../../../nbs/dev/operate/07_status.ipynb #97d2ce63
 _JOB = (
@@ -83,6 +79,7 @@ _FIGURES = (
     "sum(seconds) AS seconds",
     "max(struct(seconds, cts_job_id, full_name)) AS slowest",
     "min(finished) AS first",
+    "max(finished) AS last",
     "max(struct(finished, cts_job_id, namespace, error)) AS latest",
     "collect_set(full_name) AS tables",
 )
@@ -163,11 +160,10 @@ def imports(status: Status) -> list[dict]:
     found = []
     for (importer, user), group in status.groups.groupby(["importer", "user"]):
         done = group[group.status == "imported"]
-        last = max((latest["finished"] for latest in done.latest), default=None)
         found.append({
             "importer": importer, "user": user, "imported": int(done.jobs.sum()), "failed": int(group.jobs.sum() - done.jobs.sum()),
             "rows": int(done.rows.sum()), "rejected": int(done.rejected.sum()), "left_out": int(done.left_out.sum()),
-            "seconds": round(done.seconds.sum() / max(done.attempts.sum(), 1), 1), "last": _time(last) if last else "",
+            "seconds": round(done.seconds.sum() / max(done.attempts.sum(), 1), 1), "last": "" if done.empty else _time(done["last"].max()),
         })  # fmt: skip
     return found
 
@@ -204,29 +200,18 @@ _METRICS = {
     "rows": ("Rows that were inserted or updated", lambda done, failed: done.rows.sum()),
     "rejected_rows": ("Rows that went to a quarantine", lambda done, failed: done.rejected.sum()),
     "seconds": ("Seconds that imports took", lambda done, failed: done.seconds.sum()),
-    "last_success_timestamp_seconds": ("End of the last import", lambda done, failed: max((x["finished"] for x in done.latest), default=math.nan)),
+    "last_success_timestamp_seconds": ("End of the last import", lambda done, failed: done["last"].max()),
 }  # fmt: skip
-
-# %% ../../../nbs/dev/operate/07_status.ipynb #528051ff
-def _is_busy(spark: SparkSession, table: str) -> bool:
-    "Return whether an importer writes to a table, or waits for it."
-    if needs_lock(spark):
-        return sum(lock_numbers(spark, table)[-1:]) % 2 == 1
-    return bool(Queue(spark, table).tickets())
 
 # %% ../../../nbs/dev/operate/07_status.ipynb #4c32a625
 def busy_tables(
     spark: SparkSession,
-    tables: Iterable[str],  # full names
+    names: Iterable[str],  # full names of tables
 ) -> set[str]:
     "Return the tables that importers write to, or wait for."
-    names = sorted(set(tables))
+    tables, some = table_format(spark), sorted(names)
     with ThreadPoolExecutor(8) as pool:
-        return {
-            name
-            for name, is_busy in zip(names, pool.map(lambda table: _is_busy(spark, table), names), strict=True)
-            if is_busy
-        }
+        return {name for name, is_busy in zip(some, pool.map(tables.is_busy, some), strict=True) if is_busy}
 
 # %% ../../../nbs/dev/operate/07_status.ipynb #24f95c61
 def as_metrics(
