@@ -216,8 +216,10 @@ def _print_file(file: str, one, limit: int) -> None:
     judged = one.judged
     typer.echo(f"{file}: importer {one.candidate.names}, table {one.candidate.full_names}")
     if file not in judged.formats:
-        if not one.message:
-            typer.echo("  no layout fits it, so an import leaves it out")
+        typer.echo(
+            "  no layout fits its content"
+            + (", and only its name is the importer's" if one.message else ": an import leaves it out")
+        )
         return
     bad = [row for row in judged.bad if row.file == file]
     said = [f"{n:,} {what}" for n, what in ((len(bad), "bad"), (judged.left_out[file], "left out by the layout")) if n]

@@ -410,7 +410,9 @@ class Judged:
         default_factory=list
     )  # good ones, in the order of the files; one for each key, unless the job would fail
     bad: list[JudgedRow] = field(default_factory=list)
-    formats: dict[str, FileFormat] = field(default_factory=dict)  # by file; without candidates that are left out
+    formats: dict[str, FileFormat] = field(
+        default_factory=dict
+    )  # of each file that a layout fits; without candidates that are left out
     counts: Counter[str] = field(default_factory=Counter)  # number of rows, by file
     left_out: Counter[str] = field(default_factory=Counter)  # number of those that the layout leaves out
     failure: ImportFailed | None = None  # why a job of these files would fail
@@ -442,6 +444,7 @@ def judge(
     lines = {path: lines_of(path, content) for path, content in contents.items()}
     try:
         sniffed = {path: sniff_lines(some, table.layouts) for path, some in lines.items() if some}
+        judged.formats = {path: found[0] for path, some in sniffed.items() if (found := file_format(some, table))}
         formats = formats_of([*lines], sniffed, table)
         expected = {path: n for paths in formats.values() for path, n in paths.items()}
         judged.formats = {path: form for form, paths in formats.items() for path in paths}
@@ -536,6 +539,13 @@ def _has_names(sniffed: SniffedFile | None, table: Table) -> bool:
     return bool(found) and (found[0].layout.header is not None or bool(found[0].layout.record))
 
 
+def _has_good_rows(path: str, lines: list[Row], sniffed: SniffedFile | None, table: Table) -> bool:
+    "Return whether a file of which little but the number of its fields fits a layout has rows without faults."
+    if not sniffed or not (found := file_format(sniffed, table)) or not fits_by_content(sniffed, table):
+        return False
+    return any(not row.faults for row in _judged_rows(path, lines[:_ENOUGH], found[0], table))
+
+
 def _says_little(glob: str) -> bool:
     "Return whether a glob names but an extension."
     return not glob.rpartition(".")[0].strip("*") and "." in glob
@@ -549,11 +559,10 @@ def matching(
     "Return the tables that a file is for, as far as its content and its name tell."
     lines = lines_of(path, content)
     seen = [(c, _sniffed(lines, c.table), _takes(c.table, path)) for c in among]
-    fitting = [(c, sniffed) for c, sniffed, named in seen if named and fits_by_content(sniffed, c.table)]
     for tables in (
-        [c for c, sniffed in fitting if _has_names(sniffed, c.table)],
-        [c for c, _ in fitting],
+        [c for c, sniffed, named in seen if named and _has_names(sniffed, c.table)],
         [c for c, sniffed, _ in seen if _has_names(sniffed, c.table)],
+        [c for c, sniffed, named in seen if named and _has_good_rows(path, lines, sniffed, c.table)],
         [c for c, sniffed, named in seen if named and _begins_like(sniffed, c.table)],
     ):
         if tables:
@@ -625,11 +634,13 @@ def _not_certain(path: str, content: bytes, found: Sequence[Candidate]) -> str:
         return f"{path} is compressed by {packed}, and importers read text. Decompress it and preview the result."
     names = list(dict.fromkeys(name for c in found for name in c.names.split(" or ")))
     which = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-    if found:
-        return f"{path} may be for {which}: choose one by --importer."
     lines = lines_of(path, content)
-    why = "it is not UTF-8" if any(line._broken for line in lines) else "no layout fits its content"
-    return f"No importer takes {path}: {why if lines else 'the file is empty'}. {_NO_IMPORTER}"
+    if any(_has_good_rows(path, lines, _sniffed(lines, c.table), c.table) for c in found):
+        return f"{path} may be for {which}, as layouts of each fit its content: choose one by --importer."
+    why = "no layout of an importer that takes such a name fits its content"
+    why = "it is not UTF-8" if any(line._broken for line in lines) else why if lines else "it is empty"
+    more = f"By its name, it may be for {which}: choose one by --importer to see what is expected."
+    return f"No importer takes {path}: {why}. {more if found else _NO_IMPORTER}"
 
 # %% ../../../nbs/dev/author/03_preview.ipynb #0c72b5e1
 def _misnamed(paths: list[str], table: Table) -> ImportFailed:
@@ -642,7 +653,7 @@ def _previewed(candidate: Candidate, contents: Mapping[str, bytes], named: bool)
     "Return what a table would get from files."
     quarantine = all(read_options(importer.importer_meta).quarantine for importer in candidate.importers)
     judged = judge(candidate.table, contents, quarantine)
-    failure = judged.failure or (None if named else _misnamed([*contents], candidate.table))
+    failure = judged.failure if named or not judged.formats else _misnamed([*contents], candidate.table)
     return Preview([*contents], candidate, judged, str(failure) if failure else None)
 
 # %% ../../../nbs/dev/author/03_preview.ipynb #f83d9a6e
