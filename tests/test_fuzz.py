@@ -25,6 +25,7 @@ from cdmeventimporters.core.files import open_outputs
 from cdmeventimporters.core.importing import import_tables
 from cdmeventimporters.core.job import Job, read_job, read_options, select_outputs, table_names
 from cdmeventimporters.core.spec import Column, Table
+from cdmeventimporters.dev.author.preview import judge
 from cdmeventimporters.dev.catalog import load_importers, problems
 
 pytestmark = pytest.mark.once
@@ -164,15 +165,32 @@ def outcome(files, table, quarantine):
         return str(failure)
 
 
+def check_preview(files, table, quarantine):
+    """A preview makes of files what the reference says; the preview."""
+    expected, judged = outcome(files, table, quarantine), judge(table, files, quarantine)
+    if isinstance(expected, str):
+        assert f" {judged.failure}".startswith(expected)
+        return judged
+    assert judged.failure is None, str(judged.failure)
+    rows = [row.values | {"_rescued_data": row.rescued, "cts_output_file": row.file} for row in judged.rows]
+    assert differences([said(r, table) for r in rows], [said(r, table) for r in expected.rows]) == ([], [])
+    places = [(row.file, row.number, row.line, [f.column or "fields" for f in row.faults]) for row in judged.bad]
+    assert differences(map(repr, places), map(repr, expected.rejected)) == ([], [])
+    return judged
+
+
 def check(spark, files, table, quarantine):
-    """The engine makes of files what the reference says."""
-    expected = outcome(files, table, quarantine)
+    """The engine makes of files what the reference and a preview say."""
+    expected, judged = outcome(files, table, quarantine), check_preview(files, table, quarantine)
     if isinstance(expected, str):
         with pytest.raises(ImportFailed) as error:
             engine(spark, files, table, quarantine)
         assert f" {error.value}".startswith(expected)
+        assert str(judged.failure) == str(error.value)
         return None
     rows, rejected = engine(spark, files, table, quarantine)
+    previewed = [(row.file, row.number, "; ".join(map(str, row.faults))) for row in judged.bad]
+    assert differences([(r.cts_output_file, r.line, r.reasons) for r in rejected], previewed) == ([], [])
     assert differences([said(r, table) for r in rows], [said(r, table) for r in expected.rows]) == ([], [])
     places = [(r.cts_output_file, r.line, r.row) for r in rejected]
     assert differences(places, [(file, line, row) for file, line, row, _ in expected.rejected]) == ([], [])

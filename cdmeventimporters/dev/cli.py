@@ -216,14 +216,12 @@ def _print_file(file: str, one, limit: int) -> None:
     judged = one.judged
     typer.echo(f"{file}: importer {one.candidate.names}, table {one.candidate.full_names}")
     if file not in judged.formats:
-        typer.echo(
-            "  no layout fits its content"
-            + (", and only its name is the importer's" if one.message else ": an import leaves it out")
-        )
+        typer.echo(f"  no layout fits its content{'' if one.message else ': an import leaves it out'}")
         return
     bad = [row for row in judged.bad if row.file == file]
     said = [f"{n:,} {what}" for n, what in ((len(bad), "bad"), (judged.left_out[file], "left out by the layout")) if n]
-    typer.echo(f"  {one.layout(file)}: {', '.join([_count(judged.counts[file], 'row'), *said])}")
+    said = [] if judged.counts is None else [_count(judged.counts[file], "row"), *said]
+    typer.echo(f"  {one.layout(file)}{': ' if said else ''}{', '.join(said)}")
     if rows := [row for row in judged.rows if row.file == file]:
         _print_rows(rows, judged.table, limit)
     cells = [(row.number, f.column, _short(f.cell), f.reason) for row in bad for f in row.faults]
@@ -246,14 +244,14 @@ def _preview(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with all rows.")] = False,
 ) -> None:
     "Show what an importer makes of files, without Java: typed rows, bad cells. Exits with 1 if a job would fail."
-    from cdmeventimporters.dev.author.preview import candidates, missing_importers, preview, read_files
+    from cdmeventimporters.dev.author.preview import as_dict, candidates, missing_importers, preview, read_files
     from cdmeventimporters.dev.catalog import yaml_problems
 
     with _as_message():
         among = candidates(importer)
         found = preview(read_files(files), among, chosen=bool(importer))
     if as_json:
-        typer.echo(json.dumps([one.as_dict() for one in found], indent=1, ensure_ascii=False))
+        typer.echo(json.dumps([as_dict(one) for one in found], indent=1, ensure_ascii=False))
     for one in () if as_json else found:
         for file in one.files if one.judged else ():
             _print_file(file, one, rows)

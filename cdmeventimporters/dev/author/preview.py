@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Value', 'Fault', 'Split', 'JudgedRow', 'Judged', 'judge', 'Candidate', 'candidates', 'missing_importers', 'matching',
-           'Preview', 'shown', 'preview', 'read_files']
+           'Preview', 'shown', 'as_dict', 'preview', 'read_files']
 
 # %% ../../../nbs/dev/author/03_preview.ipynb #71f0a4d8
 import json
@@ -43,7 +43,7 @@ from ...core.spec import CTS_OUTPUT_FILE, LIMITS, RESCUED_DATA, Column, Layout, 
 from ..catalog import Importer, find_importer, load_importers
 from ..errors import UsageError
 
-# %% ../../../nbs/dev/author/03_preview.ipynb #8e64d1a3
+# %% ../../../nbs/dev/author/03_preview.ipynb #8f598cff
 _BREAK = r"\n\r\u0085\u2028\u2029"
 _TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[.$]", re.DOTALL)  # an escape, a set of characters, `.` or `$`
 _IN_PYTHON = {
@@ -52,7 +52,7 @@ _IN_PYTHON = {
     r"\z": r"\Z",
 }
 
-
+# %% ../../../nbs/dev/author/03_preview.ipynb #8e64d1a3
 @cache
 def _as_in_java(pattern: str) -> re.Pattern[str]:
     "Compile a regular expression that finds what Java's would."
@@ -65,13 +65,13 @@ def _group(pattern: re.Pattern[str], text: str) -> str:
     found = pattern.search(text)
     return (found[1] or "") if found else ""
 
-# %% ../../../nbs/dev/author/03_preview.ipynb #60cf2d18
+# %% ../../../nbs/dev/author/03_preview.ipynb #6946d385
 _NUMBER, _WHOLE, _ZERO, _NONFINITE, _EXACT, _THOUSANDS = (
     _as_in_java(pattern) for pattern in (NUMBER, WHOLE, ZERO, NONFINITE, EXACT, THOUSANDS)
 )
 _PLACES, _DIGITS = Decimal("1e-18"), Context(prec=300, rounding=ROUND_HALF_UP)
 
-
+# %% ../../../nbs/dev/author/03_preview.ipynb #60cf2d18
 def _exact(cell: str) -> Decimal | None:
     "Return a number as Spark's decimal holds it; None if that is too small for it."
     if not _EXACT.search(cell):
@@ -92,7 +92,7 @@ def _whole_number(cell: str, column: Column) -> tuple[int | None, str | None]:
         return None, f"does not fit {column.type} ({low} to {high})"
     return int(exact), None
 
-# %% ../../../nbs/dev/author/03_preview.ipynb #d70b48f3
+# %% ../../../nbs/dev/author/03_preview.ipynb #37e24558
 def _as_float(value: float) -> float:
     "Return the nearest number that 32 bits hold."
     try:
@@ -100,7 +100,7 @@ def _as_float(value: float) -> float:
     except OverflowError:
         return math.copysign(math.inf, value)
 
-
+# %% ../../../nbs/dev/author/03_preview.ipynb #d70b48f3
 def _nearest(cell: str, type_: str) -> float:
     "Return the nearest number of a type, infinite if that is too large."
     near = float(cell)
@@ -121,10 +121,10 @@ def _real_number(cell: str, column: Column) -> tuple[float | None, str | None]:
     value = _nearest(cell, column.type)
     return (None, f"is too large for {column.type}") if math.isinf(value) else (value, None)
 
-# %% ../../../nbs/dev/author/03_preview.ipynb #e4078ba1
+# %% ../../../nbs/dev/author/03_preview.ipynb #a1748acf
 Value = str | int | float | list[str] | None
 
-
+# %% ../../../nbs/dev/author/03_preview.ipynb #e4078ba1
 class Fault(NamedTuple):
     "A fault of a row. `str()` of it is the engine's sentence."
 
@@ -169,7 +169,7 @@ def _judge_of(column: Column) -> Callable[[str], tuple[Value, str | None]]:
     typed, outside = _whole_number if column.type in LIMITS else _real_number, _range_of(column)
 
     def judge(cell: str) -> tuple[Value, str | None]:
-        value, fault = typed(cell, column)  # type: ignore[operator]
+        value, fault = typed(cell, column)
         return value, outside(value) if value is not None and not fault else fault
 
     return judge
@@ -200,7 +200,7 @@ def _fields_of(form: FileFormat) -> Callable[[str], list[str]]:
         return partial(_aligned, header=form.header or "", left=layout.left_aligned, count=len(form.fields))
     return partial(layout.split_row, limit=form.limit)
 
-# %% ../../../nbs/dev/author/03_preview.ipynb #6317cbe2
+# %% ../../../nbs/dev/author/03_preview.ipynb #a784d2c1
 class Split(NamedTuple):
     "What a line or record is split into."
 
@@ -208,7 +208,7 @@ class Split(NamedTuple):
     found: int  # number of fields
     expected: int
 
-
+# %% ../../../nbs/dev/author/03_preview.ipynb #285e435c
 def _transposed(lines: list[list[str]]) -> Split:
     "Return the rows that stand side by side."
     expected = len(lines[0])
@@ -216,7 +216,7 @@ def _transposed(lines: list[list[str]]) -> Split:
     rows = [[f[n] if n < len(f) else None for f in lines] for n in range(1, expected)]
     return Split(rows, found, expected)
 
-
+# %% ../../../nbs/dev/author/03_preview.ipynb #6317cbe2
 def _unpivoted(fields: list[str], form: FileFormat) -> list[list[str]]:
     "Return the rows of a line with a column for each sample."
     of_line = {name: place for place, name in enumerate(form.fields)}
@@ -244,13 +244,13 @@ def _split_of(form: FileFormat) -> Callable[[str], Split]:
 
     return split
 
-# %% ../../../nbs/dev/author/03_preview.ipynb #4e71a9c3
+# %% ../../../nbs/dev/author/03_preview.ipynb #f8141743
 def _number(field: str, layout: Layout) -> str:
     "Return a field without what its layout adds to numbers: spaces around them, commas inside."
     field = field.strip(" ") if layout.padded else field
     return field.replace(",", "") if layout.thousands and _THOUSANDS.search(field) else field
 
-
+# %% ../../../nbs/dev/author/03_preview.ipynb #4e71a9c3
 def _at(fields: Sequence[str | None], place: int) -> str | None:
     "Return a field, None if the row has too few."
     return fields[place] if place < len(fields) else None
@@ -368,18 +368,18 @@ def _judged_rows(path: str, lines: list[Row], form: FileFormat, table: Table) ->
             values, rescued, faults, left_out = judge(fields, split)
             yield JudgedRow(values, rescued, path, number, line, nth, faults, left_out)
 
-# %% ../../../nbs/dev/author/03_preview.ipynb #0e59ab73
+# %% ../../../nbs/dev/author/03_preview.ipynb #bc6b67ec
 def _ordered(values: Iterable[Value]) -> tuple:
     "Return values so that they compare as Spark's do."
     plain = (tuple(v) if isinstance(v, list) else v for v in values)
     return tuple((v is not None, v != v, 0 if v is None or v != v else v) for v in plain)
 
-
+# %% ../../../nbs/dev/author/03_preview.ipynb #b0f836ff
 def _key(row: JudgedRow, table: Table) -> tuple:
     "Return what tells a row from others of its job."
     return tuple(row.file if name == "_file" else row.values[name] for name in table.key_in_job)
 
-
+# %% ../../../nbs/dev/author/03_preview.ipynb #0e59ab73
 def _content(row: JudgedRow) -> tuple:
     "Return all that the tool says in a row."
     return _ordered([*row.values.values(), row.rescued])
@@ -413,7 +413,7 @@ class Judged:
     formats: dict[str, FileFormat] = field(
         default_factory=dict
     )  # of each file that a layout fits; without candidates that are left out
-    counts: Counter[str] = field(default_factory=Counter)  # number of rows, by file
+    counts: Counter[str] | None = None  # number of rows, by file; None if a fault of a file keeps them from being read
     left_out: Counter[str] = field(default_factory=Counter)  # number of those that the layout leaves out
     failure: ImportFailed | None = None  # why a job of these files would fail
 
@@ -441,7 +441,7 @@ def judge(
 ) -> Judged:
     "Return what the engine would make of files of one job, of which the importer takes all for this table."
     judged = Judged(table)
-    lines = {path: lines_of(path, content) for path, content in contents.items()}
+    lines = {path: lines_of(path, contents[path]) for path in sorted(contents)}
     try:
         sniffed = {path: sniff_lines(some, table.layouts) for path, some in lines.items() if some}
         judged.formats = {path: found[0] for path, some in sniffed.items() if (found := file_format(some, table))}
@@ -472,7 +472,7 @@ class Candidate(NamedTuple):
         named = [named_tables(importer.importer_meta) for importer in self.importers]
         return " or ".join(dict.fromkeys(names.get(self.table.name) or names[None] for names in named))
 
-# %% ../../../nbs/dev/author/03_preview.ipynb #a6b30e1f
+# %% ../../../nbs/dev/author/03_preview.ipynb #7baf2fe7
 def _tables_in(module: str) -> list[Table]:
     "Return the tables that a module declares; none if it cannot be imported."
     try:
@@ -481,7 +481,7 @@ def _tables_in(module: str) -> list[Table]:
         return []
     return [x for x in found if isinstance(x, Table)]
 
-
+# %% ../../../nbs/dev/author/03_preview.ipynb #a6b30e1f
 def candidates(
     tool: str | None = None,  # only this importer
 ) -> list[Candidate]:
@@ -504,48 +504,48 @@ def missing_importers(
     others = [importer.file.stem for importer in load_importers().values() if importer.file not in known]
     return [f"{name} cannot be imported, and is left out; `cdm-importers check {name}` says why." for name in others]
 
-# %% ../../../nbs/dev/author/03_preview.ipynb #c0e5d718
+# %% ../../../nbs/dev/author/03_preview.ipynb #1c5f2176
 def _is_named(path: str, globs: Iterable[str], table: Table) -> bool:
     "Return whether a table takes a file of this name by one of its globs."
     name = path.rsplit("/", 1)[-1]
     excluded = any(fnmatchcase(path, glob) for glob in table.exclude)
     return not excluded and any(fnmatchcase(name, glob) for glob in globs)
 
-
+# %% ../../../nbs/dev/author/03_preview.ipynb #f616f16c
 def _takes(table: Table, path: str) -> bool:
     "Return whether a table takes a file of this name, if a layout fits it."
     return _is_named(path, (table.files, *table.candidates), table)
 
-
+# %% ../../../nbs/dev/author/03_preview.ipynb #b63b90ec
 _ENOUGH = 1000  # lines that tell which layout a file has
 
-
+# %% ../../../nbs/dev/author/03_preview.ipynb #c0e5d718
 def _sniffed(lines: list[Row], table: Table) -> SniffedFile | None:
     "Return a file as the layouts of a table see its beginning and its end."
     some = lines if len(lines) <= _ENOUGH else [*lines[:_ENOUGH], lines[-1]]
     return sniff_lines(some, table.layouts) if some else None
 
-# %% ../../../nbs/dev/author/03_preview.ipynb #3f8b52e9
+# %% ../../../nbs/dev/author/03_preview.ipynb #4c246b1f
 def _begins_like(sniffed: SniffedFile | None, table: Table) -> bool:
     "Return whether a file begins as one of the table's layouts says, whatever comes then."
     starts = [layout.header or layout.first_line for layout in table.layouts]
     firsts = [seen.first or "" for seen in sniffed.by_layout] if sniffed else [""] * len(starts)
     return any(start and first.startswith(start) for start, first in zip(starts, firsts, strict=True))
 
-
+# %% ../../../nbs/dev/author/03_preview.ipynb #d46d47f4
 def _has_names(sniffed: SniffedFile | None, table: Table) -> bool:
     "Return whether a layout fits a file that tells the names of its fields, in a header line or in records."
     found = file_format(sniffed, table) if sniffed else None
     return bool(found) and (found[0].layout.header is not None or bool(found[0].layout.record))
 
-
+# %% ../../../nbs/dev/author/03_preview.ipynb #f080bb9f
 def _has_good_rows(path: str, lines: list[Row], sniffed: SniffedFile | None, table: Table) -> bool:
     "Return whether a file of which little but the number of its fields fits a layout has rows without faults."
     if not sniffed or not (found := file_format(sniffed, table)) or not fits_by_content(sniffed, table):
         return False
     return any(not row.faults for row in _judged_rows(path, lines[:_ENOUGH], found[0], table))
 
-
+# %% ../../../nbs/dev/author/03_preview.ipynb #3f8b52e9
 def _says_little(glob: str) -> bool:
     "Return whether a glob names but an extension."
     return not glob.rpartition(".")[0].strip("*") and "." in glob
@@ -581,27 +581,10 @@ class Preview:
     judged: Judged | None = None
     message: str | None = None  # why a job of these files would fail, or why there is no importer
 
-    def as_dict(self, limit: int | None = None) -> dict:
-        "Return the preview as JSON has it, with at most so many rows of each table."
-        rows, bad = (self.judged.rows, self.judged.bad) if self.judged else ([], [])
-        counts = self.judged.counts if self.judged else Counter[str]()
-        return {
-            "importer": self.candidate and self.candidate.names,
-            "table": self.candidate and self.candidate.full_names,
-            "files": [{"file": f, "layout": self.layout(f), "rows": counts[f]} for f in self.files],
-            "rows": [self._as_dict(row) for row in rows[:limit]],
-            "bad": [{"file": r.file, "line": r.number} | fault._asdict() for r in bad for fault in r.faults],
-            "message": self.message,
-        }
-
     def layout(self, file: str) -> str | None:
         "Return the layout by which a file is read, in words; None if none fits."
         form = self.judged.formats.get(file) if self.judged else None
         return str(form.layout) if form else None
-
-    def _as_dict(self, row: JudgedRow) -> dict:
-        "Return a row as JSON has it."
-        return shown(row, self.judged.table) | {RESCUED_DATA.name: row.rescued and json.loads(row.rescued), CTS_OUTPUT_FILE.name: row.file}  # type: ignore[union-attr]  # fmt: skip
 
 # %% ../../../nbs/dev/author/03_preview.ipynb #e80b6c27
 def shown(
@@ -621,13 +604,39 @@ def shown(
 
     return {name: value(name, held) for name, held in row.values.items()}
 
-# %% ../../../nbs/dev/author/03_preview.ipynb #6d3fa805
+# %% ../../../nbs/dev/author/03_preview.ipynb #2f78cb8e
+def _row_as_dict(row: JudgedRow, table: Table) -> dict:
+    "Return a row as JSON has it."
+    rescued = json.loads(row.rescued) if row.rescued else None
+    return shown(row, table) | {RESCUED_DATA.name: rescued, CTS_OUTPUT_FILE.name: row.file}
+
+# %% ../../../nbs/dev/author/03_preview.ipynb #7be3d50c
+def as_dict(
+    one: Preview,
+) -> dict:
+    "Return a preview as JSON has it."
+    judged, candidate = one.judged, one.candidate
+    counts = judged.counts if judged else None
+    return {
+        "importer": candidate.names if candidate else None,
+        "table": candidate.full_names if candidate else None,
+        "files": [
+            {"file": f, "layout": one.layout(f), "rows": None if counts is None else counts[f]} for f in one.files
+        ],
+        "rows": [_row_as_dict(row, judged.table) for row in judged.rows] if judged else [],
+        "bad": [{"file": r.file, "line": r.number} | f._asdict() for r in judged.bad for f in r.faults]
+        if judged
+        else [],
+        "message": one.message,
+    }
+
+# %% ../../../nbs/dev/author/03_preview.ipynb #8fd44fa6
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstd", b"PK\x03\x04": "zip"}
 
 
 _NO_IMPORTER = "`cdm-importers list` names the importers, and --importer says what one of them expects."
 
-
+# %% ../../../nbs/dev/author/03_preview.ipynb #6d3fa805
 def _not_certain(path: str, content: bytes, found: Sequence[Candidate]) -> str:
     "Return the sentences on a file without a certain importer."
     if packed := next((name for start, name in _COMPRESSED.items() if content.startswith(start)), None):
@@ -642,13 +651,13 @@ def _not_certain(path: str, content: bytes, found: Sequence[Candidate]) -> str:
     more = f"By its name, it may be for {which}: choose one by --importer to see what is expected."
     return f"No importer takes {path}: {why}. {more if found else _NO_IMPORTER}"
 
-# %% ../../../nbs/dev/author/03_preview.ipynb #0c72b5e1
+# %% ../../../nbs/dev/author/03_preview.ipynb #f64b5a46
 def _misnamed(paths: list[str], table: Table) -> ImportFailed:
     "Return the error that no file of a job has a name that the importer takes."
     job = Job("preview", datetime.now(UTC), tuple(paths))
     return no_output(job, (table.files, *table.candidates), table.exclude)
 
-
+# %% ../../../nbs/dev/author/03_preview.ipynb #0c72b5e1
 def _previewed(candidate: Candidate, contents: Mapping[str, bytes], named: bool) -> Preview:
     "Return what a table would get from files."
     quarantine = all(read_options(importer.importer_meta).quarantine for importer in candidate.importers)
