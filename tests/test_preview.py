@@ -148,6 +148,16 @@ FAULTY = {
         "  ./quality_report.tsv: the file is empty; expected a header line\n"
         "Write an empty, truncated or damaged file again, and replay the job.",
     ),
+    "other columns": (
+        {"quality_report.tsv": b"Name\tcompleteness\n"},
+        "./quality_report.tsv: importer checkm2, table autoimport.checkm2\n"
+        "  no layout fits its content\n"
+        "1 of 1 output files cannot be imported:\n"
+        "  ./quality_report.tsv: the header lacks Completeness, Contamination, Completeness_Model_Used, Translation_Table_Used,"
+        " Coding_Density, Contig_N50, Average_Gene_Length, Genome_Size, GC_Content, Total_Coding_Sequences, Additional_Notes;"
+        " its columns that are not declared: completeness\n"
+        "Check which version and options of the tool wrote the file; if they are right, declare its layout in the importer.",
+    ),
     "truncated": (
         {"lake_cluster.tsv": b"a\tb\na\ta\nc\tc\nd"},
         "./lake_cluster.tsv: importer mmseqs2, table autoimport.mmseqs2_clusters\n"

@@ -559,17 +559,18 @@ def matching(
     "Return the tables that a file is for, as far as its content and its name tell."
     lines = lines_of(path, content)
     seen = [(c, _sniffed(lines, c.table), _takes(c.table, path)) for c in among]
+    own = [(c, sniffed) for c, sniffed, _ in seen if _is_named(path, [c.table.files], c.table)]
+    telling = [c for c, _ in own if not _says_little(c.table.files)]
     for tables in (
         [c for c, sniffed, named in seen if named and _has_names(sniffed, c.table)],
         [c for c, sniffed, _ in seen if _has_names(sniffed, c.table)],
         [c for c, sniffed, named in seen if named and _has_good_rows(path, lines, sniffed, c.table)],
-        [c for c, sniffed, named in seen if named and _begins_like(sniffed, c.table)],
+        [c for c, sniffed in own if _begins_like(sniffed, c.table)],
     ):
         if tables:
             return tables
-    own = [c for c in among if _is_named(path, [c.table.files], c.table) and not _says_little(c.table.files)]
-    longest = max((len(c.table.files) for c in own), default=0)
-    return [c for c in own if len(c.table.files) == longest]
+    longest = max((len(c.table.files) for c in telling), default=0)
+    return [c for c in telling if len(c.table.files) == longest]
 
 # %% ../../../nbs/dev/author/03_preview.ipynb #4da7f8c6
 @dataclass
