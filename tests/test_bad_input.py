@@ -3,13 +3,39 @@
 import re
 
 import pytest
-from conftest import FORMAT, HEADER, IMAGE, NEW, OLD, ROWS, report
+from conftest import FORMAT, HEADER, IMAGE, NEW, OLD, ROWS, Desk, report
 
+from cdmeventimporters.checkm2 import quality_report
 from cdmeventimporters.core.files import crc64nvme
+from cdmeventimporters.dev.author.preview import Judged, judge
 
 pytestmark = [pytest.mark.matrix, pytest.mark.once]
 
 FILE = r"cts/output/JOB/quality_report\.tsv"
+
+
+def preview(files) -> Judged:
+    """What a preview makes of the files of a CheckM2 job; a string stands for its report."""
+    files = {"quality_report.tsv": files} if isinstance(files, str | bytes) else files
+    contents = {name: data.encode() if isinstance(data, str) else data for name, data in files.items()}
+    return judge(quality_report, {f"cts/output/JOB/{name}": data for name, data in contents.items()})
+
+
+class Previewing(Desk):
+    """A place in the lake where the messages for bad files are compared with those of a preview."""
+
+    def bad(self, files, **how) -> str:
+        """Deliver a job that must fail, as a preview says; the message."""
+        message = super().bad(files, **how)
+        if not isinstance(files, list):  # paths
+            assert message.endswith(f" No table was changed. {preview(files).failure}")
+        return message
+
+
+@pytest.fixture(scope="module")
+def shared(shared):
+    """A namespace for all tests here, with one genome in its table."""
+    return Previewing(shared.lake, shared.namespace)
 
 
 def without(column, header=HEADER):
@@ -54,6 +80,8 @@ def test_each_bad_cell_is_bad_for_the_reason_that_is_said(desk):
         for row, reason in desk.rows("row", "reasons", table="checkm2_rejected", key="line").values()
     }
     assert said == {case: reason for case, (_, reason) in BAD_CELLS.items()}
+    previewed = preview(report(ROWS[0], *rows.values())).bad
+    assert said == {row.line.split("\t")[0]: "; ".join(map(str, row.faults)) for row in previewed}
 
 
 def test_a_bad_cell_is_named_by_file_line_key_and_column(shared):

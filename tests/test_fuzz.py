@@ -24,7 +24,8 @@ from cdmeventimporters.core.errors import ImportFailed
 from cdmeventimporters.core.files import open_outputs
 from cdmeventimporters.core.importing import import_tables
 from cdmeventimporters.core.job import Job, read_job, read_options, select_outputs, table_names
-from cdmeventimporters.core.spec import Column, Table
+from cdmeventimporters.core.spec import Column, Layout, Table
+from cdmeventimporters.dev.author.preview import judge
 from cdmeventimporters.dev.catalog import load_importers, problems
 
 pytestmark = pytest.mark.once
@@ -164,15 +165,32 @@ def outcome(files, table, quarantine):
         return str(failure)
 
 
+def check_preview(files, table, quarantine):
+    """A preview makes of files what the reference says; the preview."""
+    expected, judged = outcome(files, table, quarantine), judge(table, files, quarantine)
+    if isinstance(expected, str):
+        assert f" {judged.failure}".startswith(expected)
+        return judged
+    assert judged.failure is None, str(judged.failure)
+    rows = [row.values | {"_rescued_data": row.rescued, "cts_output_file": row.file} for row in judged.rows]
+    assert differences([said(r, table) for r in rows], [said(r, table) for r in expected.rows]) == ([], [])
+    places = [(row.file, row.number, row.line, [f.column or "fields" for f in row.faults]) for row in judged.bad]
+    assert differences(map(repr, places), map(repr, expected.rejected)) == ([], [])
+    return judged
+
+
 def check(spark, files, table, quarantine):
-    """The engine makes of files what the reference says."""
-    expected = outcome(files, table, quarantine)
+    """The engine makes of files what the reference and a preview say."""
+    expected, judged = outcome(files, table, quarantine), check_preview(files, table, quarantine)
     if isinstance(expected, str):
         with pytest.raises(ImportFailed) as error:
             engine(spark, files, table, quarantine)
         assert f" {error.value}".startswith(expected)
+        assert str(judged.failure) == str(error.value)
         return None
     rows, rejected = engine(spark, files, table, quarantine)
+    previewed = [(row.file, row.number, "; ".join(map(str, row.faults))) for row in judged.bad]
+    assert differences([(r.cts_output_file, r.line, r.reasons) for r in rejected], previewed) == ([], [])
     assert differences([said(r, table) for r in rows], [said(r, table) for r in expected.rows]) == ([], [])
     places = [(r.cts_output_file, r.line, r.row) for r in rejected]
     assert differences(places, [(file, line, row) for file, line, row, _ in expected.rejected]) == ([], [])
@@ -216,6 +234,51 @@ def test_an_odd_cell_in_each_column_is_read_as_it_should(lake, put, size, cells)
 def every(cells):
     """Each cell in each column, as (place, cell)."""
     return [(place, cell) for cell in cells for place in range(len(NAMES))]
+
+
+SHAPED = Table(
+    "shaped",
+    "Columns that regular expressions find, or must match",
+    files="*.tsv",
+    key="Row",
+    columns=[
+        Column("Row", "int", "Key"),
+        Column("Name", "string", "First word", header="SeqID", extract=r"^(\S+)"),
+        Column("Title", "string", "The rest", header="SeqID", extract=r"^\S+ +(.*)$"),
+        Column("Rank", "string", "Word", pattern=r"\w+\s?.?\d*|-"),
+        Column("Span", "string", "Word", pattern=r"[^,]*\b\d+$|.*"),
+        Column("Hits", "int", "Number before a slash", extract="^(.*)/"),
+        Column("Size", "bigint", "Number with commas"),
+        Column("Parts", "array<string>", "List", separator=";", na_values=("-",)),
+    ],
+    layouts=Layout(header="Row\t", padded=True, thousands=True, trailing=True, keep_where=("Keep", r".*\d$|[^x]\w*")),
+)
+SHAPES = ["Row", "SeqID", "Rank", "Span", "Hits", "Size", "Parts", "Keep", "More"]
+WELL_SHAPED = ["1", "g1 a gene", "S1", "1-7", "3/4", "1,234", "a;b", "1", "more"]
+ODD_SHAPES = [
+    f"{a}{b}{c}"
+    for a in ("", "a", "1", " ", "1,234", "x/")
+    for b in ("", "\r", "\u2028", "\x85", "\u00a0", "٣", "é", "\x1c", "\x0b", ";", "/4")
+    for c in ("", "1", " ", "\r")
+]
+
+
+@example(cells=ODD_SHAPES)
+@examples(1, shrink=False)
+@given(cells=st.lists(CELL.filter(lambda cell: "\t" not in cell), min_size=40, max_size=40))
+def test_a_preview_finds_what_the_engine_finds_by_regular_expressions(lake, put, size, cells):
+    rows = [[str(n), *WELL_SHAPED[1:]] for n in range(len(cells) * (len(SHAPES) - 1))]
+    for n, row in enumerate(rows):
+        row[1 + n % (len(SHAPES) - 1)] = cells[n // (len(SHAPES) - 1)]
+    text = "\n".join("\t".join(row) for row in [SHAPES, *rows, ["-1", *WELL_SHAPED[1:]]])
+    files = put({"shapes/shapes.tsv": text.encode()})
+    judged = judge(SHAPED, files, quarantine=True)
+    found, rejected = engine(lake.get_spark(), files, SHAPED, quarantine=True)
+    previewed = [row.values | {"_rescued_data": row.rescued, "cts_output_file": row.file} for row in judged.rows]
+    assert differences([said(r, SHAPED) for r in found], [said(r, SHAPED) for r in previewed]) == ([], [])
+    faults = [(row.number, row.line, "; ".join(map(str, row.faults))) for row in judged.bad]
+    assert differences([(r.line, r.row, r.reasons) for r in rejected], faults) == ([], [])
+    COUNTED["shapes"] += len(rows)
 
 
 # reports and jobs

@@ -15,6 +15,7 @@ from cdmeventimporters.core.files import SniffedFile, sniff_lines
 from cdmeventimporters.core.files import lines_of as engine_lines
 from cdmeventimporters.core.rows import FileFault, file_fault, fits_by_content
 from cdmeventimporters.core.spec import CTS_JOB_ID, CTS_OUTPUT_FILE, Table
+from cdmeventimporters.dev.author.preview import Judged, judge
 from cdmeventimporters.dev.catalog import load_importers
 
 DATA = ROOT / "tests/data"
@@ -52,11 +53,13 @@ class Case:
         return outcome
 
     def bad(self, files) -> str:
-        """Deliver a job that must fail without a change to any table; the message."""
+        """Deliver a job that must fail without a change to any table, with the message of a preview; the message."""
         before = self.state()
-        error = self.submit(files).error
+        outcome = self.submit(files)
+        error = outcome.error
         assert error is not None, "it was imported"
-        assert "No table was changed." in str(error)
+        previews = [self.preview(table, outcome.job_info["id"], files) for table in self.tables.values()]
+        assert str(error).endswith(f" No table was changed. {next(p.failure for p in previews if p.failure)}")
         assert self.state() == before
         return str(error)
 
@@ -76,6 +79,11 @@ class Case:
         rows = parse(files, table, quarantine=False).rows
         assert rows, "the samples hold no row"
         return sorted(comparable(row[c] for c in names_of(table)) for row in rows)
+
+    def preview(self, table: Table, job: str, files: dict[str, bytes]) -> Judged:
+        """What a preview makes of the files of a job."""
+        folder = f"{self.desk.lake.bucket}/cts/output/{job}"
+        return judge(table, {f"{folder}/{path}": data for path, data in files.items() if is_for(path, table)})
 
     def read(self, table: Table) -> dict[str, Form]:
         """How each sample for `table` that has rows is read."""
@@ -120,7 +128,14 @@ def case(request, lake):
 def test_all_samples_land_as_an_independent_reader_reads_them(case):
     job = case.first.job_info["id"]
     for name, table in case.tables.items():
-        assert case.rows(name, job) == case.expected(table, job)
+        assert case.rows(name, job) == case.expected(table, job) == previewed(case, table, job)
+
+
+def previewed(case, table: Table, job: str) -> list[tuple]:
+    """The rows of a job of all samples, as a preview has them."""
+    judged = case.preview(table, job, case.samples)
+    rows = [row.values | {"_rescued_data": row.rescued, "cts_output_file": row.file} for row in judged.rows]
+    return sorted(comparable(row[c] for c in names_of(table)) for row in rows)
 
 
 def test_a_redelivery_changes_nothing(case):

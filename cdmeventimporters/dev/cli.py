@@ -183,6 +183,83 @@ def _describe(
         typer.echo(f"Key: {', '.join(table.key)}. Source, unless a column names another: {table.source}")
     _warn(yaml_problems())
 
+# %% ../../nbs/dev/03_cli.ipynb #f7c91a28
+def _short(value):
+    "Return a value as a table for people shows it: lists as text, no text longer than 60 characters."
+    text = ", ".join(value) if isinstance(value, list) else value
+    return f"{text[:60]}…" if isinstance(text, str) and len(text) > 60 else text
+
+# %% ../../nbs/dev/03_cli.ipynb #61ae0f93
+def _print_rows(rows, table, limit: int) -> None:
+    "Print the first rows, one below the other, or the first three side by side if that is too wide."
+    from rich.console import Console
+
+    from cdmeventimporters.dev.author.preview import shown
+    from cdmeventimporters.dev.terminal import text_table
+
+    lines = [shown(row, table) for row in rows[:limit]]
+    lines = [
+        line | ({"_rescued_data": row.rescued} if row.rescued else {}) for line, row in zip(lines, rows, strict=False)
+    ]
+    names, console = list(dict.fromkeys(name for line in lines for name in line)), Console()
+    cells = [[_short(line.get(name)) for name in names] for line in lines]
+    flat, beside = (
+        text_table(names, cells),
+        text_table([""] * (len(cells[:3]) + 1), zip(names, *cells[:3], strict=True)),
+    )
+    beside.columns[0].no_wrap = True
+    console.print(flat if Console(width=10_000).measure(flat).maximum <= console.width else beside)
+
+# %% ../../nbs/dev/03_cli.ipynb #2be4d075
+def _print_file(file: str, one, limit: int) -> None:
+    "Print what became of a file: its layout, the first rows, the first bad cells."
+    judged = one.judged
+    typer.echo(f"{file}: importer {one.candidate.names}, table {one.candidate.full_names}")
+    if file not in judged.formats:
+        typer.echo(f"  no layout fits its content{'' if one.message else ': an import leaves it out'}")
+        return
+    bad = [row for row in judged.bad if row.file == file]
+    said = [f"{n:,} {what}" for n, what in ((len(bad), "bad"), (judged.left_out[file], "left out by the layout")) if n]
+    said = [] if judged.counts is None else [_count(judged.counts[file], "row"), *said]
+    typer.echo(f"  {one.layout(file)}{': ' if said else ''}{', '.join(said)}")
+    if rows := [row for row in judged.rows if row.file == file]:
+        _print_rows(rows, judged.table, limit)
+    cells = [(row.number, f.column, _short(f.cell), f.reason) for row in bad for f in row.faults]
+    if cells:
+        _print_table(["line", "column", "cell", "fault"], cells[:limit])
+    if len(cells) > limit:
+        typer.echo(f"  … and {_count(len(cells) - limit, 'more fault')}")
+
+# %% ../../nbs/dev/03_cli.ipynb #40d6f8be
+@app.command("preview")
+def _preview(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Output files of tools; those of one table are taken as one job's.", exists=True, dir_okay=False
+        ),
+    ],
+    importer: Annotated[str | None, typer.Option(help="The importer, e.g. checkm2, if the files do not tell.")] = None,
+    rows: Annotated[int, typer.Option(help="Rows and faults to show of each file.", min=1)] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with all rows.")] = False,
+) -> None:
+    "Show what an importer makes of files, without Java: typed rows, bad cells. Exits with 1 if a job would fail."
+    from cdmeventimporters.dev.author.preview import as_dict, candidates, missing_importers, preview, read_files
+    from cdmeventimporters.dev.catalog import yaml_problems
+
+    with _as_message():
+        among = candidates(importer)
+        found = preview(read_files(files), among, chosen=bool(importer))
+    if as_json:
+        typer.echo(json.dumps([as_dict(one) for one in found], indent=1, ensure_ascii=False))
+    for one in () if as_json else found:
+        for file in one.files if one.judged else ():
+            _print_file(file, one, rows)
+        if one.message:
+            typer.secho(one.message, fg="red")
+    _warn([] if importer else yaml_problems() + missing_importers(among))
+    raise typer.Exit(any(one.message for one in found))
+
 # %% ../../nbs/dev/03_cli.ipynb #1d4f80b6
 @app.command()
 def dictionary(
