@@ -32,11 +32,11 @@ kraken = Table(
         Column("rank", "string", "Rank: U (unclassified), R (root), D, K, P, C, O, F, G or S, with a number for ranks in between, or -", pattern=r"[A-Z]\d*|-"),
         Column("taxid", "bigint", "Taxonomy identifier of NCBI, or of the database; 0 for unclassified", between=(0, None)),
         Column("name", "string", "Taxon name", extract="^ *(.*)$", required=True),
-        Column("depth_blanks", "string", "Depth in the tree, as the leading spaces of the name: two for each level; NULL at the top", header="name", extract="^( +)"),
+        Column("lineage", "array<string>", "Lineage: the names of the taxa from the root to this one; NULL below 64 levels", separator="\t"),
     ],
     layouts=(
-        Layout(header=None, fields=("percent_clade", "reads_clade", "reads_direct", "rank", "taxid", "name"), padded=True, written_by="kraken2 --report"),
-        Layout(header=None, fields=("percent_clade", "reads_clade", "reads_direct", "minimizers", "distinct_minimizers", "rank", "taxid", "name"), padded=True, written_by="kraken2 --report with --report-minimizer-data"),
+        Layout(header=None, fields=("percent_clade", "reads_clade", "reads_direct", "rank", "taxid", "name"), padded=True, tree=("lineage", "name"), written_by="kraken2 --report"),
+        Layout(header=None, fields=("percent_clade", "reads_clade", "reads_direct", "minimizers", "distinct_minimizers", "rank", "taxid", "name"), padded=True, tree=("lineage", "name"), written_by="kraken2 --report with --report-minimizer-data"),
     ),
 )  # fmt: skip
 

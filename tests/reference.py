@@ -76,6 +76,8 @@ class Form:
         """The names of a row's fields."""
         if self.layout.transposed:
             return [_fields(line, self.layout, 2)[0] for line in self.rows[0][1].split("\n")]
+        if self.layout.tree:
+            return [*self.names, self.layout.tree[0]]
         if not self.layout.wide:
             return self.names
         fixed = [name for name in self.names if not re.fullmatch(self.layout.wide[1], name)]
@@ -96,6 +98,8 @@ class Form:
         if self.layout.repeated and len(cells) > len(self.names):
             first = cells[: len(self.names) - 1]
             return [[*first, cell] for cell in cells[len(first) :]]
+        if self.layout.tree and len(cells) == len(self.names):
+            return [[*cells, "\t".join(self._path([one for _, one in self.rows].index(line)))]]
         if not self.layout.wide or len(cells) != len(self.names):
             return [cells if len(cells) == len(self.names) else []]
         places, rows = self._samples(), []
@@ -106,10 +110,17 @@ class Form:
             rows.append([row.get(name, "") for name in self.columns])
         return rows
 
+    def _path(self, nth: int) -> list[str]:
+        """The names from the root of a tree to that of a row: before it are those of the last row that is indented less."""
+        names = [self.split(line)[self.names.index(self.layout.tree[1])] for _, line in self.rows[: nth + 1]]
+        *before, own = [(len(name) - len(name.lstrip(" "))) // 2 for name in names]
+        above = next((n for n in range(nth)[::-1] if before[n] < own), None)
+        return [*([] if above is None else self._path(above)), names[-1].lstrip(" ")]
+
     def span(self, row: str, column) -> tuple[int, int] | None:
         """Where in a line or record the first cell of a column begins and ends, with the quotes around it; None if it has none."""
         name = next((n for n in (column.header or column.name, *column.aliases) if n in self.columns), None)
-        if name is None or (self.layout.wide and name == self.layout.wide[0]):
+        if name is None or name in ((self.layout.wide or self.layout.tree or ())[:1]):
             return None
         if self.layout.record:
             return re.search(self.layout.patterns[self.names.index(name)], row).span(1)

@@ -26,6 +26,13 @@ RUNS = {
     "diamond/{blast}-outfmt-7": {
         "soil_blastp.outfmt7.txt": "makeblastdb -in lakeA.faa -dbtype prot -out bdb >/dev/null && blastp -db bdb -query soil.faa -outfmt 7 -evalue 1e-5",
     },
+    "skani/{skani}-dist-real": {"skani_dist.tsv": "skani dist -t 1 -r pond.fna -q mere.fna heath.fna 2>/dev/null"},
+    "skani/{skani}-triangle-E-detailed-real": {
+        "skani_triangle.tsv": "skani triangle -t 1 -E --detailed pond.fna mere.fna heath.fna 2>/dev/null",
+    },
+    "skani/{skani}-search-ci-real": {
+        "skani_search.txt": "skani sketch -t 1 -o genomes pond.fna mere.fna >&2 && skani search -t 1 --ci -d genomes -q heath.fna 2>/dev/null",
+    },
     "seqkit/{seqkit}-T": {"genomes_stats.tsv": "seqkit stats -j 1 -a -T lakeA.fna lakeB.fna soil.faa"},
     "mmseqs2/{mmseqs}-easy-cluster-real": {
         "proteins_cluster.tsv": "cat lakeA.faa soil.faa > all.faa && mmseqs easy-cluster all.faa proteins tmp --threads 1 -v 1 >&2 && cat proteins_cluster.tsv",
@@ -34,14 +41,24 @@ RUNS = {
 VERSIONS = {
     "mash": "mash --version",
     "diamond": "diamond --version | cut -d' ' -f3",
+    "skani": "skani --version | cut -d' ' -f2",
     "blast": "blastp -version | sed -n '1s/.* //; s/+$//p'",
     "seqkit": "seqkit version | sed 's/.* v//'",
     "mmseqs": "mmseqs version | sed 's/+.*//'",
 }
 
 
+def write_genomes(folder: Path) -> None:
+    """Three genomes of 120,000 bp, two of them with mutations in 2 and in 7 % of their places."""
+    chance = random.Random(21)
+    first = "".join(chance.choices("ACGT", k=120_000))
+    for name, share in {"pond": 0, "mere": 0.02, "heath": 0.07}.items():
+        genome = "".join(chance.choice("ACGT") if chance.random() < share else base for base in first)
+        (folder / f"{name}.fna").write_text(f">{name}_ctg1 made for the samples\n{genome}\n")
+
+
 def write_sequences(folder: Path) -> None:
-    """Three genomes of a few genes, two of them alike; their proteins; and reads of one."""
+    """Three small genomes of a few genes, two of them alike; their proteins; and reads of one."""
     chance = random.Random(20)
 
     def mutated(protein: str, share: float) -> str:
@@ -74,6 +91,7 @@ def main() -> None:
     known = {tool: output_of(command).strip() for tool, command in VERSIONS.items() if tool not in missing}
     with tempfile.TemporaryDirectory() as folder:
         write_sequences(Path(folder))
+        write_genomes(Path(folder))
         for place, outputs in RUNS.items():
             if any(f"{{{tool}}}" in place for tool in missing):
                 continue

@@ -8,7 +8,7 @@ __all__ = ['LIMITS', 'TYPES', 'COMMA', 'CTS_JOB_ID', 'CTS_COMPLETION_TIME', 'CTS
 
 # %% ../../nbs/core/02_spec.ipynb #f46e006f
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 # %% ../../nbs/core/02_spec.ipynb #449cbe40
@@ -107,13 +107,15 @@ class Layout:
     trailing: bool = False  # a delimiter may follow the last field
     repeated: bool = False  # the last field may come several times, and each makes a row
     wide: tuple[str, str] | None = None  # (name of a field, pattern of headers: its value, another field)
+    tree: tuple[str, str] | None = (
+        None  # (name of a new field, field indented by two spaces for each level): the names from the root to the row's own, tab-separated
+    )
     transposed: bool = False  # each line is a field: its name, then its value in each row; `header` begins the first
     keep_where: tuple[str, str] | None = None  # (field, regular expression): only rows whose field matches it are kept
     written_by: str | None = None  # command or option of the tool that writes it, for error messages
 
     def __post_init__(self) -> None:
-        fields: object = self.fields
-        object.__setattr__(self, "patterns", tuple(fields.values()) if isinstance(fields, Mapping) else ())
+        object.__setattr__(self, "patterns", tuple(getattr(self.fields, "values", tuple)()))  # of a mapping
         object.__setattr__(self, "fields", tuple(self.fields))
         for mistake in _layout_mistakes(self):
             raise ValueError(f"Layout: {mistake}")
@@ -175,6 +177,8 @@ def _layout_mistakes(layout: Layout) -> Iterator[str]:
         yield "left_aligned= needs a header line, and a separator= of blanks."
     if layout.wide and (re.compile(layout.wide[1]).groups != 2 or layout.fields or layout.transposed):
         yield f"wide={layout.wide!r} needs two groups, and a header line that names the columns."
+    if layout.tree and layout.tree[1] not in layout.fields:
+        yield f"tree={layout.tree!r} needs fields=, and the second of its names among them."
     if len(set(layout.fields)) < len(layout.fields):
         yield f"fields={layout.fields!r} names a column twice."
     if layout.keep_where and layout.fields and layout.keep_where[0] not in layout.fields:

@@ -38,7 +38,7 @@ from cdmeventimporters.core.check import (
 from ...core.errors import CASES, ImportFailed
 from ...core.files import Counted, SniffedFile, lines_of, records_of, sniff_lines
 from ...core.job import Job, named_tables, no_output, read_options
-from ...core.rows import THOUSANDS, FileFormat, file_format, fits_by_content, formats_of
+from ...core.rows import LEVELS, THOUSANDS, FileFormat, file_format, fits_by_content, formats_of
 from ...core.spec import CTS_OUTPUT_FILE, LIMITS, RESCUED_DATA, Column, Layout, Table, spelling
 from ..catalog import Importer, find_importer, load_importers
 from ..errors import UsageError
@@ -227,10 +227,31 @@ def _unpivoted(fields: list[str], form: FileFormat) -> list[list[str]]:
         rows.append([sample if name == own else "" if place is None else fields[place] for name, place in cells])
     return rows
 
+# %% ../../../nbs/dev/author/03_preview.ipynb #4e71a9c3
+def _at(fields: Sequence[str | None], place: int) -> str | None:
+    "Return a field, None if the row has too few."
+    return fields[place] if place < len(fields) else None
+
+# %% ../../../nbs/dev/author/03_preview.ipynb #9def326d
+def _path_of(form: FileFormat) -> Callable[[Sequence[str]], str]:
+    "Return what gives the names from the root of a tree to a row's own, for the rows of a file one after another."
+    place, above = form.fields.index((form.layout.tree or ("", ""))[1]), list[tuple[int, str]]()
+
+    def path(fields: Sequence[str]) -> str:
+        name = _at(fields, place) or ""
+        level = (len(name) - len(name.lstrip(" "))) // 2
+        if level >= LEVELS:
+            return ""
+        above[:] = [*((n, one) for n, one in above if n < level), (level, name.lstrip(" "))]
+        return "\t".join(one for _, one in above)
+
+    return path
+
 # %% ../../../nbs/dev/author/03_preview.ipynb #85b9d0f4
 def _split_of(form: FileFormat) -> Callable[[str], Split]:
     "Return what splits a line of this format into rows."
     fields_of, layout, count = _fields_of(form), form.layout, len(form.fields)
+    path_of = _path_of(form) if layout.tree else None
 
     def split(line: str) -> Split:
         if form.lines:
@@ -239,6 +260,8 @@ def _split_of(form: FileFormat) -> Callable[[str], Split]:
         found = len(fields)
         if layout.repeated and found > count:
             return Split([[*fields[: count - 1], value] for value in fields[count - 1 :]], count, count)
+        if path_of:
+            return Split([[*fields, path_of(fields)]], found, count)
         rows = _unpivoted(fields, form) if layout.wide and found == count else [fields]
         return Split(rows, max(found, count) if layout.ragged else found, count)
 
@@ -249,11 +272,6 @@ def _number(field: str, layout: Layout) -> str:
     "Return a field without what its layout adds to numbers: spaces around them, commas inside."
     field = field.strip(" ") if layout.padded else field
     return field.replace(",", "") if layout.thousands and _THOUSANDS.search(field) else field
-
-# %% ../../../nbs/dev/author/03_preview.ipynb #4e71a9c3
-def _at(fields: Sequence[str | None], place: int) -> str | None:
-    "Return a field, None if the row has too few."
-    return fields[place] if place < len(fields) else None
 
 # %% ../../../nbs/dev/author/03_preview.ipynb #d95f83b7
 def _cell_of(
