@@ -54,10 +54,9 @@ def run(project: Path, *arguments) -> subprocess.CompletedProcess:
 
 
 def written(project: Path) -> dict[str, bytes]:
-    """All files of a project."""
-    return {
-        str(p.relative_to(project)): p.read_bytes() for p in project.rglob("*") if p.is_file() and p.suffix != ".pyc"
-    }
+    """All files of a project, apart from caches."""
+    files = (p for p in project.rglob("*") if p.is_file() and p.suffix != ".pyc" and ".ruff_cache" not in p.parts)
+    return {str(p.relative_to(project)): p.read_bytes() for p in files}
 
 
 def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
@@ -73,9 +72,9 @@ def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
         "  nbs/importers/ribo.ipynb\n"
         "  cdmeventimporters/ribo.yaml\n"
         "  cdmeventimporters/ribo.py\n"
-        "  tests/data/ribo/1.4/ribo.tsv (rows that a newer sample has, too, are renamed)\n"
+        "  tests/data/ribo/1.4/ribo.tsv (genomes that a newer sample has, too, have other names)\n"
         "  tests/data/ribo/2.0/ribo.tsv\n"
-        "14 TODOs mark what the samples do not tell. Fill them in and run the notebook (make lab),\n"
+        "16 TODOs mark what the samples do not tell. Fill them in and run the notebook (make lab),\n"
         "then: make export && uv run cdm-importers check ribo\n"
     )
     assert (project / "tests/data/ribo/2.0/ribo.tsv").read_text() == NEW
@@ -97,8 +96,10 @@ def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
         "to do: unit of identity; leave it out for a count or a score",
         "to do: description of pfams, such as PF1;PF4",
         "to do: a question that the table answers, and how",
+        "to do: what the plot shows",
+        "to do: title of the plot",
         "to do: what its table says",
-        "14 findings",
+        "16 findings",
     )
     cells = json.loads((project / "nbs/importers/ribo.ipynb").read_text())["cells"]
     for place in places[:-2]:
@@ -151,10 +152,6 @@ WRONG = {
         ["large.tsv"],
         "large.tsv has 2.0 MB, and samples are kept in the project: shorten it, for example with `head -n 50`.",
     ),
-    "alike": (
-        ["alike.tsv"],
-        "alike.tsv has rows with equal values in every column that could be a key: strings and whole numbers that are never empty.",
-    ),
 }
 FILES = {
     "empty.tsv": b"\n",
@@ -163,7 +160,6 @@ FILES = {
     "header.tsv": OLD.split("\n")[0].encode(),
     "other.tsv": b"sample\treads\na\t7\n",
     "large.tsv": b"a\tb\n" * 500_000,
-    "alike.tsv": b"depth\tshare\n1.5\t0.5\n1.5\t0.25\n",
 }
 
 
@@ -372,6 +368,63 @@ def test_new_shows_what_it_would_declare_and_writes_nothing(project, samples):
     assert (shown.returncode, shown.stderr) == (0, "")
     assert shown.stdout.endswith("Key: genome. Nothing was written.\n")
     assert written(project) == before
+
+
+def test_new_without_a_key_writes_all_else_and_names_the_lines(project, samples, tmp_path):
+    rows = ["erm(B)\tmacrolide antibiotic; streptogramin antibiotic\t98.1\n"] * 2 + ["mphA\tmacrolide antibiotic\t99\n"]
+    (tmp_path / "rgi.txt").write_text("gene\tdrugs\tidentity\n" + "".join(rows) + "mphA\tmacrolide antibiotic\t91\n")
+    made = run(project, "new", "rgi", "--image", IMAGE, "--sample", tmp_path / "rgi.txt")
+    assert (made.returncode, made.stderr) == (0, "")
+    cells = ["".join(c["source"]) for c in json.loads((project / "nbs/importers/rgi.ipynb").read_text())["cells"]]
+    [identity] = [cell.split("## What identifies a row\n\n")[1] for cell in cells if "## What identifies" in cell]
+    assert identity.split("\n\n")[0] == (
+        "TODO: what identifies a row. No columns that are always filled tell all rows apart: lines 2 and 3 of `rgi.txt`, "
+        "lines 4 and 5 of `rgi.txt` have the same `gene`. The fixtures have a row for each of these; until this is decided, "
+        "a job with several fails."
+    )
+    [declared] = [cell for cell in cells if "Table(" in cell]
+    assert 'key=("gene", "cts_job_id")' in declared
+    assert "separator=\"; \"),  # only 4 values; '; ' may be a part of the text\n" in declared
+    copy = (project / "tests/data/rgi/unknown/rgi.txt").read_text()
+    assert copy == "gene\tdrugs\tidentity\n" + rows[0] + rows[2]
+
+
+def test_a_few_rows_become_fixtures_and_no_meaningful_name_is_changed(project, tmp_path):
+    for version, reads in (("3.1", 7), ("4.0", 9)):
+        (tmp_path / version).mkdir()
+        taxa = "".join(f"k__Bacteria|p__P{n}\t{reads * n}\n" for n in range(1, 1000))
+        (tmp_path / version / "profile.tsv").write_text(f"taxon\treads\n{taxa}")
+    files = [tmp_path / version / "profile.tsv" for version in ("3.1", "4.0")]
+    made = scaffold("taxa", IMAGE, files, project)
+    assert made.inferred.table.key == ("taxon", "cts_job_id", "cts_output_file")
+    assert made.renamed == []
+    for copy, reads in zip(made.files[3:], (7, 9), strict=True):
+        assert copy.read_text() == "taxon\treads\n" + "".join(
+            f"k__Bacteria|p__P{n}\t{reads * n}\n" for n in range(1, 6)
+        )
+
+
+def test_undo_removes_what_new_wrote_and_nobody_changed(project, samples, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    before = written(project)
+    new = ("new", "ribo", "--image", IMAGE, "--sample", samples / "2.0/ribo.tsv")
+    assert run(project, *new).returncode == 0
+    undone = run(project, "new", "ribo", "--undo")
+    assert (undone.returncode, undone.stderr) == (0, "")
+    assert undone.stdout == (
+        "Removed:\n  nbs/importers/ribo.ipynb\n  cdmeventimporters/ribo.yaml\n  cdmeventimporters/ribo.py\n"
+        "  tests/data/ribo/2.0/ribo.tsv\n"
+    )
+    assert written(project) == before
+    assert run(project, *new).returncode == 0
+    (project / "cdmeventimporters/ribo.yaml").write_text("mine")
+    assert run(project, "new", "ribo", "--undo").stdout.endswith(
+        "Kept, as they were changed since:\n  cdmeventimporters/ribo.yaml\n"
+    )
+    refused = run(project, "new", "ribo", "--undo")
+    assert (refused.returncode, refused.stderr) == (
+        1, "No importer ribo was made here by `cdm-importers new`, so there is nothing to undo.\n"
+    )  # fmt: skip
 
 
 def test_all_options_that_are_missing_are_named(project):

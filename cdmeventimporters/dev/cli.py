@@ -68,11 +68,14 @@ def _new(
     ] = None,
     more: Annotated[list[str] | None, typer.Argument(metavar="[[VERSION=]FILE]...", help="More of them.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be declared; write nothing.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Remove what this command wrote and nobody changed.")] = False,
 ) -> None:
     "Make an importer from samples of a tool's output: notebook, YAML file and fixtures, ready to run. Overwrites nothing."
     from cdmeventimporters.dev.author.infer import Evidence, evidence
     from cdmeventimporters.dev.author.scaffold import scaffold
 
+    if undo:
+        return _undo(tool)
     if not image or not sample:
         missing = [name for name, value in (("--image", image), ("--sample", sample)) if not value]
         raise typer.BadParameter(f"give {' and '.join(missing)}")
@@ -84,10 +87,22 @@ def _new(
         return
     typer.echo(f"{tool} has an importer, which runs on its {_count(len(made.inferred.samples), 'sample')}:")
     for file in made.files:
-        other_names = " (rows that a newer sample has, too, are renamed)" if file in made.renamed else ""
+        other_names = " (genomes that a newer sample has, too, have other names)" if file in made.renamed else ""
         typer.echo(f"  {file.relative_to(made.project)}{other_names}")
     typer.echo(f"{made.to_do} TODOs mark what the samples do not tell. Fill them in and run the notebook (make lab),")
     typer.echo(f"then: make export && uv run cdm-importers check {tool}")
+
+
+def _undo(tool: str) -> None:
+    "Remove an importer that was made."
+    from cdmeventimporters.dev.author.scaffold import undo
+    from cdmeventimporters.dev.catalog import IMPORTERS
+
+    with _as_message():
+        removed, kept = undo(tool)
+    for said, files in (("Removed:", removed), ("Kept, as they were changed since:", kept)):
+        if files:
+            typer.echo("\n".join([said, *(f"  {file.relative_to(IMPORTERS.parent)}" for file in files)]))
 
 # %% ../../nbs/dev/03_cli.ipynb #9e9da5fb
 @app.command("check")
