@@ -105,15 +105,12 @@ _AT_ONCE = 8  # logs of which the catalog is asked at the same time
 
 def read_logs(
     spark: SparkSession,
-    namespace: str | None = None,  # with prefix; all that have a log, if none
+    namespace: str
+    | None = None,  # with prefix, and with its catalog unless that is the current one; all that have a log, if none
 ) -> Logs:
     "Return the import logs, with all columns of `LOG_COLUMNS`. Raise `UsageError` if there is none."
     unreadable: dict[str, str] = {}
-    logs = (
-        [Log(f"`{namespace}`.import_log", namespace, _user(namespace, ""))]
-        if namespace
-        else [*_candidates(spark, unreadable)]
-    )
+    logs = [log for log in _candidates(spark, unreadable) if namespace in (None, log.namespace)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         columns = dict(zip(logs, pool.map(lambda log: _columns(spark, log), logs), strict=True))
     unreadable |= {log.namespace: found for log, found in columns.items() if isinstance(found, str)}
