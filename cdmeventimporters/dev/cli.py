@@ -84,7 +84,7 @@ def _new(
         return
     typer.echo(f"{tool} has an importer, which runs on its {_count(len(made.inferred.samples), 'sample')}:")
     for file in made.files:
-        other_names = " (rows that a newer sample has, too, are renamed)" if file in made.renamed else ""
+        other_names = " (genomes that a newer sample has, too, have other names)" if file in made.renamed else ""
         typer.echo(f"  {file.relative_to(made.project)}{other_names}")
     typer.echo(f"{made.to_do} TODOs mark what the samples do not tell. Fill them in and run the notebook (make lab),")
     typer.echo(f"then: make export && uv run cdm-importers check {tool}")

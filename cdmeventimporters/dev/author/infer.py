@@ -9,7 +9,8 @@ __all__ = ['LARGEST', 'SEPARATORS', 'NA_VALUES', 'TO_DO', 'read_lines', 'separat
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #6222afa3
 import re
-from collections.abc import Iterator, Sequence
+from codecs import BOM_UTF8
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import combinations
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 from ...core.check import NUMBER, WHOLE
 from ...core.files import lines_of
-from ...core.spec import COMMA, CTS_JOB_ID, LIMITS, Column, Layout, Table, spelling
+from ...core.spec import COMMA, CTS_JOB_ID, CTS_OUTPUT_FILE, LIMITS, Column, Layout, Table, spelling
 from ..errors import UsageError
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #7b218b9b
@@ -103,6 +104,18 @@ class Sample:
     layout: Layout
     names: list[str]  # of its fields
     rows: list[list[str]]  # cells
+    lines: list[str]  # those of the rows
+
+    @property
+    def places(self) -> list[int]:
+        "The place of each row's line among those of the file, from 0."
+        places, lines = [], iter(self.lines)
+        wanted = next(lines, None)
+        for place, line in enumerate(self.file.read_bytes().removeprefix(BOM_UTF8).decode().split("\n")):
+            if line.removesuffix("\r") == wanted:
+                places.append(place)
+                wanted = next(lines, None)
+        return places
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #035e306f
 _RULE = re.compile(r"[-=+# \t]*[-=]{3,}[-=+# \t]*")
@@ -192,7 +205,7 @@ def _parse_sample(
     rows = [layout.split(line, len(names)) for line in body]
     rows = [row + [""] * (len(names) - len(row)) for row in rows]
     cells = [cell for row in rows for cell in row]
-    return Sample(file, version, replace(layout, **_number_format(cells, separator)), names, rows)
+    return Sample(file, version, replace(layout, **_number_format(cells, separator)), names, rows, body)
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #8c6c1555
 def _number_format(cells: list[str], separator: str) -> dict[str, bool]:
@@ -405,8 +418,8 @@ def _likely_first(columns: Sequence[Column]) -> list[Column]:
 class _Rows:
     "The rows of samples, on which keys are tried."
 
-    def __init__(self, columns: Sequence[Column], samples: Sequence[Sample]):
-        place = [{c.name: s.names.index(spelling(c, s.names)) for c in columns} for s in samples]
+    def __init__(self, columns: Sequence[Column], names: Collection[str], samples: Sequence[Sample]):
+        place = [{c.name: s.names.index(spelling(c, s.names)) for c in columns if c.name in names} for s in samples]
         self.groups = [
             [{name: row[n] for name, n in where.items()} for row in s.rows]
             for where, s in zip(place, samples, strict=True)
@@ -432,7 +445,7 @@ def find_keys(
     together: bool,  # whether the key must be unique in all samples together, or in each
 ) -> list[tuple[str, ...]]:
     "Return the columns that are unique, or else the pairs, or else the triples; failing these, as many columns as it takes."
-    rows, likely = _Rows(columns, samples), _likely_first(columns)
+    rows, likely = _Rows(columns, [c.name for c in columns], samples), _likely_first(columns)
     for size in (1, 2, 3):
         able = [c.name for c in likely if size > 1 or c.type == "string" or _NAMES.search(c.name)]
         if found := [names for names in combinations(able[:10], size) if not rows.repeated(names, together)]:
@@ -448,10 +461,14 @@ def find_keys(
 _GENOME = re.compile(r"(?i)(?<![a-z])(genome|bin|mag|assembly|isolate|strain)(?![a-z])")
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #43ffbe2d
-def _key(keys: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    "Return the key to begin with."
-    first = keys[0]
-    return first if len(first) == 1 and _GENOME.search(first[0].replace("_", " ")) else (*first, CTS_JOB_ID.name)
+def _key(first: tuple[str, ...], columns: Sequence[Column], samples: Sequence[Sample]) -> tuple[str, ...]:
+    "Return the key to begin with: a genome alone, or these columns with the job, and with the output file if samples share their values."
+    kinds = {c.name: c.type for c in columns}
+    if len(first) == 1 and kinds[first[0]] == "string" and _GENOME.search(first[0].replace("_", " ")):
+        return first
+    within = [{tuple(row[name] for name in first) for row in group} for group in _Rows(columns, first, samples).groups]
+    shared = len(set().union(*within)) < sum(map(len, within))
+    return (*first, CTS_JOB_ID.name, *([CTS_OUTPUT_FILE.name] if shared else []))
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #47b6bc44
 def files_of(names: Sequence[str]) -> str:
@@ -472,7 +489,7 @@ class InferredTable:
     "A tool's table, as its samples tell it."
 
     table: Table
-    keys: list[tuple[str, ...]]  # each unique in the samples
+    keys: list[tuple[str, ...]]  # each unique in the samples; empty if no columns are
     samples: list[Sample]
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #43468433
@@ -480,7 +497,7 @@ def infer_table(
     name: str,
     samples: Sequence[Sample],
 ) -> InferredTable:
-    "Infer the declaration of a table from its samples; raise `UsageError` if no key is possible."
+    "Infer the declaration of a table from its samples; raise `UsageError` if they have no column in common."
     fields = unite(samples)
     versions = sorted({sample.version for sample in samples}, key=version_order)
     na_values = common_na_values(fields)
@@ -489,16 +506,14 @@ def infer_table(
     rows = sum(len(sample.rows) for sample in samples)
     able = [c for c, field in zip(columns, fields, strict=True) if _could_be_key(c, field, rows)]
     keys = min((x for y in (True, False) if (x := find_keys(able, samples, y))), key=lambda x: len(x[0]), default=[])
-    if not keys:
-        raise UsageError(
-            f"{samples[0].file} has rows with equal values in every column that could be a key: strings and whole numbers that are never empty."
-        )
+    fullest = max(zip(fields, columns, strict=True), key=lambda both: len(both[0].values))[1]
+    first = keys[0] if keys else tuple(c.name for c in able) or (fullest.name,)
     layouts = sorted(dict.fromkeys(sample.layout for sample in samples), key=lambda x: (x.header is None, not x.header))
     table = Table(
         name,
         f"{TO_DO}: what a row says; one row for each what",
         files=files_of([sample.file.name for sample in samples]),
-        key=_key(keys),
+        key=_key(first, columns, samples),
         columns=columns,
         source=f"{TO_DO}: which document and versions of the tool the descriptions are from",
         layouts=layouts,

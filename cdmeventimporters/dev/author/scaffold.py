@@ -14,14 +14,23 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ...core.files import lines_of, sniff_lines
 from ...core.rows import file_fault
 from ...core.spec import COMMA, CTS_JOB_ID, LIMITS, Column, Layout, Table, spelling
-from .infer import TO_DO, InferredTable, Sample, infer_table, read_sample, version_order
+from cdmeventimporters.dev.author.infer import (
+    NA_VALUES,
+    TO_DO,
+    InferredTable,
+    Sample,
+    evidence,
+    infer_table,
+    read_sample,
+    version_order,
+)
 from ..catalog import IMPORTERS, image_problems, read_yaml, yaml_files
 from ..errors import UsageError
 
@@ -123,13 +132,14 @@ def _call(declared: Column | Layout, unnamed: int = 0) -> str:
     return f"{type(declared).__name__}({', '.join(texts)})"
 
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #cf46c7a1
-def _table_code(table: Table, variable: str) -> str:
-    "Return the code that declares a table."
+def _table_code(table: Table, variable: str, doubts: Mapping[str, str] = {}) -> str:
+    "Return the code that declares a table, with what makes a column's declaration uncertain."
     key = _literal(table.key[0] if len(table.key) == 1 else table.key)
     lines = [_literal(table.name), _literal(table.description), f"files={_literal(table.files)}", f"key={key}"]
     lines += [f"na_values={_literal(table.na_values)}"] if table.na_values else []
     lines += [f"source={_literal(table.source)}", "columns=["]
-    columns = "".join(f"        {_call(column, 3)},\n" for column in table.columns)
+    remarks = {name: f"  # {doubt}" for name, doubt in doubts.items() if doubt}
+    columns = "".join(f"        {_call(column, 3)},{remarks.get(column.name, '')}\n" for column in table.columns)
     layouts = (
         ""
         if table.layouts == (Layout(),)
@@ -188,10 +198,12 @@ def _files_code(inferred: InferredTable, tool: str) -> str:
     return f"""\
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from fastcore.test import test_eq
 
 from cdmeventimporters.dev.catalog import describe
+from cdmeventimporters.dev.display import show
 from cdmeventimporters.dev.lake.warm import attach
 
 samples = next(p for p in Path.cwd().parents if (p / "settings.ini").exists()) / "tests/data/{tool}"
@@ -205,7 +217,7 @@ def _show(sample: Sample, n: int) -> str:
     if layout.header != "" or layout.separator not in ("\t", COMMA) or layout.comment or layout.ragged:
         return f"print(files[{n}].read_text()[:2000])"
     separator = "," if layout.separator == COMMA else "\\t"
-    return f'pd.read_csv(files[{n}], sep="{separator}", dtype=str, keep_default_na=False).head().T'
+    return f'show(pd.read_csv(files[{n}], sep="{separator}", dtype=str, keep_default_na=False).head().T)'
 
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #1a337995
 def _awkward(inferred: InferredTable) -> str:
@@ -219,6 +231,8 @@ def _awkward(inferred: InferredTable) -> str:
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #dd8ac175
 def _identity(inferred: InferredTable) -> str:
     "Return the section on what identifies a row, as far as the samples show it."
+    if not inferred.keys:
+        return f"## What identifies a row\n\n{TO_DO}: what identifies a row. {_alike(inferred)}\n\n"
     keys = [" and ".join(f"`{name}`" for name in key) for key in inferred.keys[:4]]
     unique = f"In each sample, {' as well as '.join(keys)} {'has' if len(inferred.keys) == len(inferred.keys[0]) == 1 else 'have'} a different value in each row."
     stand = (
@@ -231,9 +245,30 @@ def _identity(inferred: InferredTable) -> str:
     )
     return f"## What identifies a row\n\n{unique}\n{to_do} {stand}\n\n"
 
+# %% ../../../nbs/dev/author/01_scaffold.ipynb #9be7181f
+def _alike(inferred: InferredTable) -> str:
+    "Return the sentences on rows that no columns tell apart."
+    key, pairs = inferred.table.tool_key, []
+    for sample in inferred.samples:
+        seen: dict[tuple, int] = {}
+        for place, row in zip(sample.places, _keys_of(sample, inferred.table), strict=True):
+            if row in seen:
+                pairs.append(f"lines {seen[row] + 1} and {place + 1} of `{sample.file.name}`")
+            seen.setdefault(row, place)
+    more = f" and {len(pairs) - 3} more pairs" if len(pairs) > 3 else ""
+    names = ", ".join(f"`{name}`" for name in key)
+    return f"No columns that are always filled tell all rows apart: {', '.join(pairs[:3])}{more} have the same {names}. The fixtures have a row for each of these; until this is decided, a job with several fails."
+
+# %% ../../../nbs/dev/author/01_scaffold.ipynb #4b6c58fe
+def _keys_of(sample: Sample, table: Table) -> list[tuple[str, ...]]:
+    "Return the cells of each row in the key's columns."
+    columns = {c.name: c for c in table.columns}
+    places = [sample.names.index(spelling(columns[k], sample.names)) for k in table.tool_key]
+    return [tuple(row[place] for place in places) for row in sample.rows]
+
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #eb69f517
-def _first_cells(inferred: InferredTable, tool: str):
-    "Yield kind and source of the cells up to the declaration."
+def _first_cells(inferred: InferredTable, few: InferredTable, tool: str):
+    "Yield kind and source of the cells up to the declaration, of all rows and of the few that become fixtures."
     versions = ", ".join(dict.fromkeys(sample.version for sample in inferred.samples))
     yield "code", f"#| default_exp {tool}"
     yield "markdown", f"# {tool}\n\n> {TO_DO}: what its table says, in one sentence."
@@ -241,12 +276,13 @@ def _first_cells(inferred: InferredTable, tool: str):
         "markdown",
         f"{TO_DO}: what {tool} does, with a link; which question is asked of its table; which files a job writes.\n\n## What the tool writes\n\nSamples of version {versions}:",
     )
-    yield "code", _files_code(inferred, tool)
-    for n, sample in enumerate(inferred.samples[1:], 1):
+    yield "code", _files_code(few, tool)
+    for n, sample in enumerate(few.samples[1:], 1):
         yield "code", _show(sample, n)
     yield "markdown", _awkward(inferred) + _identity(inferred) + "## The declaration"
     yield "code", "#| export\n" + _imports(inferred.table)
-    yield "code", "#| export\n" + _table_code(inferred.table, tool)
+    doubts = {e.column: e.doubt for e in evidence(inferred)}
+    yield "code", "#| export\n" + _table_code(inferred.table, tool, doubts)
     yield (
         "code",
         f'#| export\ndef run_import(get_spark, job_info, metadata):\n    "Import the output of {tool} of one job."\n    return import_tables(get_spark, job_info, metadata, {tool})',
@@ -290,7 +326,13 @@ test_eq([job.error for job in jobs], {[None] * len(inferred.samples)})
 
 ids = ", ".join(f"'{{job.job_info['id']}}'" for job in jobs)
 table = lake.table("autoimport.{tool}").where(f"cts_job_id IN ({{ids}})")
-table.toPandas()'''
+show(table.select({", ".join(map(_python, _shown_columns(inferred.table)))}).orderBy({", ".join(map(_python, inferred.table.tool_key))}))'''
+
+# %% ../../../nbs/dev/author/01_scaffold.ipynb #fe3e2ed8
+def _shown_columns(table: Table) -> list[str]:
+    "Return the names of the key's columns and of some others."
+    others = [c.name for c in table.columns if c.name not in table.key]
+    return [*table.tool_key, *others[: max(0, 8 - len(table.tool_key))]]
 
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #81b44392
 def _assert_code(inferred: InferredTable) -> str:
@@ -357,7 +399,7 @@ def _last_cells(inferred: InferredTable, tool: str, image: str):
     "Yield kind and source of the cells after the declaration."
     beside, (heading, code, message) = CTS_JOB_ID.name in inferred.table.key, _bad_file(inferred)
     yield "markdown", "## The data dictionary"
-    yield "code", f"describe({tool}).style.hide()"
+    yield "code", f"show(describe({tool}))"
     yield "markdown", "## A job of each sample"
     yield "code", _job_code(inferred, tool, image)
     yield "code", _assert_code(inferred)
@@ -382,7 +424,22 @@ def _last_cells(inferred: InferredTable, tool: str, image: str):
     )
     yield "code", f'{code}\nprint(bad.error)\ntest_eq("{message}" in str(bad.error), True)'
     yield "markdown", f"## What it is for\n\n{TO_DO}: a question that the table answers, and how."
-    yield "code", "after.limit(5).toPandas()"
+    yield "code", _plot_code(inferred.table)
+
+# %% ../../../nbs/dev/author/01_scaffold.ipynb #371cf6ee
+def _plot_code(table: Table) -> str:
+    "Return the code of a first plot: how the numbers of a column are distributed, or how often each name occurs."
+    number = next((c for c in table.columns if c.type not in ("string", "array<string>")), None)
+    name, unit = (number or table.columns[0]).name, number and number.unit
+    label = name + (f" ({unit})" if unit and not unit.startswith(TO_DO) else "")
+    drawn = f"ax.hist(after.toPandas()[{_python(name)}].dropna())"
+    if not number:
+        drawn = f'names = after.groupBy({_python(name)}).count().orderBy({_python(name)}).toPandas()\nax.bar(names[{_python(name)}], names["count"])'
+    return f"""\
+#| fig-alt: {TO_DO}: what the plot shows
+fig, ax = plt.subplots(figsize=(6, 3))
+{drawn}
+ax.set(xlabel={_python(label)}, ylabel="Rows", title="{TO_DO}: title of the plot");"""
 
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #bcf880b2
 def _notebook(cells) -> str:
@@ -404,36 +461,62 @@ def _yaml(tool: str, image: str) -> str:
     "Return the YAML file."
     return f"# {tool}: {TO_DO}: what its table says\nname: {tool}\npy_module: cdmeventimporters.{tool}\nimage: {image}\nimporter_meta:\n  table: autoimport.{tool}   # namespace.table, without the user's prefix\n"
 
+# %% ../../../nbs/dev/author/01_scaffold.ipynb #353abbab
+_FIRST = 5  # rows
+
+
+def _few_rows(sample: Sample, table: Table) -> list[int]:
+    "Return the numbers of a few rows of a sample, from 0, each with a key of its own."
+    marks = {c.header or c.name: c.separator for c in table.columns}
+    seen, keys, few = set(), set(), []
+    for n, (row, key) in enumerate(zip(sample.rows, _keys_of(sample, table), strict=True)):
+        shown = {(name, _kind(cell, marks.get(name))) for name, cell in zip(sample.names, row, strict=True)}
+        if key not in keys and (len(few) < _FIRST or shown - seen):
+            few.append(n)
+            keys.add(key)
+            seen |= shown
+    return few
+
+# %% ../../../nbs/dev/author/01_scaffold.ipynb #3dab8101
+def _kind(cell: str, mark: str | None) -> str:
+    "Return what kind of cell this is: empty, a null word, a list or another value."
+    return cell if not cell or cell in NA_VALUES else "list" if mark and mark in cell else "value"
+
+# %% ../../../nbs/dev/author/01_scaffold.ipynb #3e57fafc
+def _shortened(inferred: InferredTable, folder: Path) -> InferredTable:
+    "Return the same with a few rows of each sample, in files below a folder."
+    short = []
+    for n, sample in enumerate(inferred.samples):
+        few, places = _few_rows(sample, inferred.table), sample.places
+        others = {*places} - {places[row] for row in few}
+        lines = sample.file.read_bytes().split(b"\n")
+        file = folder / f"few {n}" / sample.file.name
+        file.parent.mkdir()
+        file.write_bytes(b"\n".join(line for place, line in enumerate(lines) if place not in others))
+        rows, kept = ([some[row] for row in few] for some in (sample.rows, sample.lines))
+        short.append(replace(sample, file=file, rows=rows, lines=kept))
+    return replace(inferred, samples=short)
+
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #6e5925fc
 def _renamed(sample: Sample, table: Table, taken: set[tuple], suffix: str) -> str:
-    "Return the text of a sample, with other names in rows whose key is taken; raise `UsageError` if they have no name."
-    name = next((c.name for c in table.columns if c.name in table.key and c.type == "string"), None)
-    if not name:
-        raise UsageError(
-            f"{sample.file} has a row with the same key, {', '.join(table.tool_key)}, as a sample of another version: take samples of different inputs."
-        )
+    "Return the text of a sample, with other names of genomes that are taken."
     lines, layout, names = sample.file.read_bytes().decode().split("\n"), sample.layout, sample.names
-    places = {c.name: names.index(spelling(c, names)) for c in table.columns if c.name in table.key}
-    for n, line in enumerate(lines):
-        fields = layout.split(line.rstrip("\r"), len(names))
-        if len(fields) > max(places.values()) and tuple(fields[places[k]] for k in table.tool_key) in taken:
+    place = next(names.index(spelling(c, names)) for c in table.columns if c.name in table.key)
+    for n, key in zip(sample.places, _keys_of(sample, table), strict=True):
+        if key in taken:
+            line = lines[n]
             ends = [*(gap.start() for gap in re.finditer(layout.separator, line)), len(line.rstrip("\r"))]
-            end = ends[places[name]] - (layout.quoted and line[: ends[places[name]]].endswith('"'))
+            end = ends[place] - (layout.quoted and line[: ends[place]].endswith('"'))
             lines[n] = line[:end] + suffix + line[end:]
     return "\n".join(lines)
 
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #ee6f6208
 def _tell_apart(inferred: InferredTable, folder: Path) -> None:
-    "Replace samples that share a key with a newer one by copies that do not."
-    taken = set()
-    for n, sample in reversed([*enumerate(inferred.samples)]):
-        key = [
-            sample.names.index(spelling(c, sample.names))
-            for k in inferred.table.tool_key
-            for c in inferred.table.columns
-            if c.name == k
-        ]
-        keys = {tuple(row[place] for place in key) for row in sample.rows}
+    "Replace samples that share a genome with a newer one by copies that do not, where the genome alone is the key."
+    taken: set[tuple] = set()
+    alone = CTS_JOB_ID.name not in inferred.table.key
+    for n, sample in reversed([*enumerate(inferred.samples)]) if alone else ():
+        keys = {*_keys_of(sample, inferred.table)}
         if keys & taken:
             file = folder / str(n) / sample.file.name
             file.parent.mkdir()
@@ -449,7 +532,7 @@ class Scaffold:
     project: Path
     files: list[Path]
     inferred: InferredTable
-    renamed: list[Path]  # copies of samples in which rows that a newer sample has, too, have other names
+    renamed: list[Path]  # copies of samples in which genomes that a newer sample has, too, have other names
 
     @property
     def to_do(self) -> int:
@@ -468,18 +551,19 @@ def scaffold(
     _check_name(tool, project)
     _check_image(image, project)
     inferred = _readable(infer_table(tool, _read_samples(samples)))
-    given = inferred.samples.copy()
     notebook, spec, module, data = (project / place for place in importer_paths(tool))
     with tempfile.TemporaryDirectory() as folder:
-        _tell_apart(inferred, Path(folder))
-        copies = {data / s.version / s.file.name: s.file.read_bytes() for s in inferred.samples}
-        cells = [*_first_cells(inferred, tool), *_last_cells(inferred, tool, image)]
+        few = _shortened(inferred, Path(folder))
+        short = few.samples.copy()
+        _tell_apart(few, Path(folder))
+        copies = {data / s.version / s.file.name: s.file.read_bytes() for s in few.samples}
+        cells = [*_first_cells(inferred, few, tool), *_last_cells(few, tool, image)]
     texts = {notebook: _notebook(cells).encode(), spec: _yaml(tool, image).encode()}
     if not dry_run:
         _write_all(copies | texts)
         _run("ruff", "format", "--quiet", notebook, project=project)
         _run("nbdev_export", project=project)
-    renamed = [copy for copy, s, was in zip(copies, inferred.samples, given, strict=True) if s is not was]
+    renamed = [copy for copy, s, was in zip(copies, few.samples, short, strict=True) if s is not was]
     return Scaffold(project, [notebook, spec, module, *copies], inferred, renamed)
 
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #3b5847a4
