@@ -187,7 +187,8 @@ def _probe(
 ) -> dict[str, dict]:
     "Import modules in another process, and return what they are like."
     env = {**os.environ, "PYTHONPATH": str(folder.resolve().parent)}
-    ran = subprocess.run([sys.executable, "-c", _PROBE, *modules], env=env, capture_output=True, text=True)
+    command = [sys.executable, "-P", "-c", _PROBE, *modules]  # -P: not the importers of the folder that we are in
+    ran = subprocess.run(command, env=env, capture_output=True, text=True)
     last = (ran.stdout.strip() or ran.stderr.strip() or "nothing").splitlines()[-1]
     broken = {"error": f"it ends Python: {last}"}
     return dict.fromkeys(modules, broken) if ran.returncode else json.loads(last)

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['LARGEST', 'SEPARATORS', 'NA_VALUES', 'TO_DO', 'read_lines', 'separator_of', 'Sample', 'read_sample', 'Field',
-           'version_order', 'unite', 'na_values_in', 'list_separator', 'type_of', 'column_names', 'common_na_values',
-           'find_keys', 'files_of', 'InferredTable', 'infer_table', 'Evidence', 'evidence']
+           'version_order', 'unite', 'na_values_in', 'values_among', 'list_separator', 'type_of', 'may_be_identifiers',
+           'column_names', 'common_na_values', 'find_keys', 'are_serial', 'files_of', 'sample_in_name', 'InferredTable',
+           'infer_table', 'Evidence', 'evidence']
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #6222afa3
 import re
@@ -269,6 +270,15 @@ def na_values_in(values: Sequence[str]) -> tuple[str, ...]:
     found = {value for value in values if value in NA_VALUES}
     return tuple(sorted(found - {"-"} if "+" in values else found))
 
+# %% ../../../nbs/dev/author/00_infer.ipynb #477a25b8
+def values_among(
+    words: Sequence[str],  # declared as NULL
+    values: Sequence[str],  # the other cells of the column
+) -> list[str]:
+    "Return the null words that look like the other cells: `-` beside `+`, `NA` beside `EU`."
+    codes = {len(value) for value in values if value.isalpha()} if all(map(str.isalpha, values)) else set()
+    return [word for word in words if (word == "-" and "+" in values) or (word.isalpha() and codes == {len(word)})]
+
 # %% ../../../nbs/dev/author/00_infer.ipynb #d1be3f73
 _NAMES = re.compile(
     r"(?i)(?<![a-z])(id|name|accession|locus|tag|version|date|code|file|sample|genome|bin|query|gene|ST)s?$"
@@ -326,6 +336,12 @@ def _whole_type(header: str, values: Sequence[str]) -> str:
     if _names_things(header) or any(re.match(r"0\d", value) for value in values) or most > LIMITS["bigint"][1]:
         return "string"
     return "int" if most < 10**8 else "bigint"
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #9312817e
+def may_be_identifiers(kind: str, values: Sequence[str]) -> bool:
+    "Whether the whole numbers of a column look like identifiers: several, of one length of at least six digits."
+    digits = kind in LIMITS and all(map(str.isdigit, values))
+    return digits and len({*values}) > 1 and len({*map(len, values)}) == 1 and len(values[0]) > 5
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #39960a77
 def column_names(headers: Sequence[str]) -> list[str]:
@@ -461,13 +477,27 @@ def find_keys(
 _GENOME = re.compile(r"(?i)(?<![a-z])(genome|bin|mag|assembly|isolate|strain)(?![a-z])")
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #43ffbe2d
-def _key(first: tuple[str, ...], columns: Sequence[Column], samples: Sequence[Sample]) -> tuple[str, ...]:
-    "Return the key to begin with: a genome alone, or these columns with the job, and with the output file if samples share their values."
+def are_serial(values: Sequence[str]) -> bool:
+    "Whether names only number something, such as `k141_7` and `k141_12`, so that those of another file are the same."
+    bare = {re.sub(r"\d+", "0", value) for value in values}
+    return len({*values}) > 1 and len(bare) == 1 and "0" in min(bare) and not re.search(r"\d{6}", values[0])
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #d7bf9b48
+def _key(
+    first: tuple[str, ...],  # columns that tell the rows of a sample apart
+    columns: Sequence[Column],
+    samples: Sequence[Sample],
+    in_path: bool = False,  # whether only the path tells the sample
+) -> tuple[str, ...]:
+    "Return the key to begin with: a genome alone, or these columns with the job, and with the output file if other files may hold the same values."
     kinds = {c.name: c.type for c in columns}
     if len(first) == 1 and kinds[first[0]] == "string" and _GENOME.search(first[0].replace("_", " ")):
         return first
-    within = [{tuple(row[name] for name in first) for row in group} for group in _Rows(columns, first, samples).groups]
+    groups = _Rows(columns, first, samples).groups
+    within = [{tuple(row[name] for name in first) for row in group} for group in groups]
     shared = len(set().union(*within)) < sum(map(len, within))
+    texts = [[row[name] for group in groups for row in group] for name in first if kinds[name] == "string"]
+    shared |= in_path or all(map(are_serial, texts))
     return (*first, CTS_JOB_ID.name, *([CTS_OUTPUT_FILE.name] if shared else []))
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #47b6bc44
@@ -483,6 +513,29 @@ def files_of(names: Sequence[str]) -> str:
     )
     return re.sub(r"[\[\]?]", "?", first[:same] + "*" + ends[0][:end][::-1])
 
+# %% ../../../nbs/dev/author/00_infer.ipynb #52a39b05
+def sample_in_name(
+    file: str,  # name of an output file
+    tool: str,  # e.g. `checkm2`
+    cells: Collection[str],  # of the file
+) -> str | None:
+    "Return the beginning of a file's name that names the sample; None if nothing tells."
+    if found := re.match(rf"(?i)(.+?)[._-]+{re.escape(tool)}(?![a-z0-9])", file):
+        return found[1]
+    starts = [file[: gap.start()] for gap in re.finditer(r"[._-]", file)]
+    told = [x for x in starts if len(x) > 2 and re.search(r"[A-Z\d]", x) and any(c.startswith(x) for c in cells)]
+    return told[-1] if told else None
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #bbc0f5bc
+def _after_sample(tool: str, samples: Sequence[Sample]) -> tuple[str, bool] | None:
+    "Return what follows the sample's name in all files' names, and whether cells hold that name; None if there is none."
+    cells = [{cell for row in sample.rows for cell in row} for sample in samples]
+    names = [sample_in_name(s.file.name, tool, known) for s, known in zip(samples, cells, strict=True)]
+    ends = {s.file.name.removeprefix(name) for s, name in zip(samples, names, strict=True) if name}
+    if not all(names) or len(ends) != 1:
+        return None
+    return ends.pop(), any(cell.startswith(name) for name, known in zip(names, cells, strict=True) for cell in known)
+
 # %% ../../../nbs/dev/author/00_infer.ipynb #63907150
 @dataclass
 class InferredTable:
@@ -492,12 +545,31 @@ class InferredTable:
     keys: list[tuple[str, ...]]  # each unique in the samples; empty if no columns are
     samples: list[Sample]
 
+# %% ../../../nbs/dev/author/00_infer.ipynb #264f4c45
+def _from_path(
+    end: str,  # of the files' names, after that of the sample
+    names: Sequence[str],  # of the other columns
+) -> Column:
+    "Return a column for the name of the sample, which only the path tells."
+    name = next(x for x in ("sample", "sample_name", "output_sample") if x not in [name.lower() for name in names])
+    return Column(name, "string", f"{TO_DO}: description of {name}", extract_from_path=rf"([^/]+?){re.escape(end)}$")
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #89e12865
+def _fullest(fields: Sequence[Field], columns: Sequence[Column]) -> tuple[str]:
+    "Return the column that lacks the fewest values, to begin a key with; raise `UsageError` if all are real numbers or lists."
+    able = [n for n, c in enumerate(columns) if c.type not in ("float", "double", "array<string>")]
+    if not able:
+        raise UsageError(
+            f"No column can identify a row: {', '.join(c.name for c in columns[:6])} are real numbers or lists. Take a sample in which rows have a name."
+        )
+    return (columns[max(able, key=lambda n: len(fields[n].values))].name,)
+
 # %% ../../../nbs/dev/author/00_infer.ipynb #43468433
 def infer_table(
     name: str,
     samples: Sequence[Sample],
 ) -> InferredTable:
-    "Infer the declaration of a table from its samples; raise `UsageError` if they have no column in common."
+    "Infer the declaration of a table from its samples; raise `UsageError` if they have no column in common, or only numbers."
     fields = unite(samples)
     versions = sorted({sample.version for sample in samples}, key=version_order)
     na_values = common_na_values(fields)
@@ -506,15 +578,15 @@ def infer_table(
     rows = sum(len(sample.rows) for sample in samples)
     able = [c for c, field in zip(columns, fields, strict=True) if _could_be_key(c, field, rows)]
     keys = min((x for y in (True, False) if (x := find_keys(able, samples, y))), key=lambda x: len(x[0]), default=[])
-    fullest = max(zip(fields, columns, strict=True), key=lambda both: len(both[0].values))[1]
-    first = keys[0] if keys else tuple(c.name for c in able) or (fullest.name,)
+    first = keys[0] if keys else tuple(c.name for c in able) or _fullest(fields, columns)
     layouts = sorted(dict.fromkeys(sample.layout for sample in samples), key=lambda x: (x.header is None, not x.header))
+    end, told = _after_sample(name, samples) or ("", True)
     table = Table(
         name,
         f"{TO_DO}: what a row says; one row for each what",
-        files=files_of([sample.file.name for sample in samples]),
-        key=_key(first, columns, samples),
-        columns=columns,
+        files=files_of([sample.file.name for sample in samples]) if not end else "*" + re.sub(r"[\[\]*?]", "?", end),
+        key=_key(first, columns, samples, in_path=not told),
+        columns=[*columns, *([] if told else [_from_path(end, names)])],
         source=f"{TO_DO}: which document and versions of the tool the descriptions are from",
         layouts=layouts,
         na_values=na_values,
@@ -541,10 +613,12 @@ def _doubts(column: Column, values: Sequence[str], words: Sequence[str]) -> Iter
     "Yield what makes a guess uncertain."
     if len(values) < _FEW:
         yield "no value in the samples" if not values else f"only {len(values)} value{'s' * (len(values) != 1)}"
-    if words:
+    if words and column.type == "string":
         yield f"{' and '.join(map(repr, words))} may be {'values' if len(words) > 1 else 'a value'}"
     if column.separator:
         yield f"{column.separator!r} may be a part of the text"
+    if may_be_identifiers(column.type, values):
+        yield "may be identifiers"
 
 
 def evidence(inferred: InferredTable) -> list[Evidence]:
@@ -557,4 +631,8 @@ def evidence(inferred: InferredTable) -> list[Evidence]:
         why = f"{many}, such as {values[0][:40]}" if values else "all cells are empty"
         doubt = "; ".join(_doubts(column, values, words))
         found.append(Evidence(column.name, column.type, " ".join(words), why, doubt))
+    for column in inferred.table.columns:
+        if column.extract_from_path:
+            why = f"only the names of the files tell it, such as {inferred.samples[-1].file.name}"
+            found.append(Evidence(column.name, column.type, "", why, "the path may not always hold it"))
     return found

@@ -1,0 +1,92 @@
+"""What `new` makes of layouts that tools write, and what `check` says of it; all without Java."""
+
+from pathlib import Path
+
+import pytest
+
+from cdmeventimporters.core.spec import CTS_JOB_ID, CTS_OUTPUT_FILE
+from cdmeventimporters.dev.author.infer import InferredTable, evidence, infer_table, read_sample
+from cdmeventimporters.dev.author.lint import lint
+from cdmeventimporters.dev.author.scaffold import scaffold
+
+IMAGE = "ghcr.io/acme/tool"
+RGI = (
+    "ORF_ID\tContig\tStart\tStop\tBest_Hit_ARO\tARO\tDrug Class\tPredicted_Protein\n"
+    "k141_7_1\tk141_7\t10\t90\tvgaA\t3000796\tmacrolide antibiotic; streptogramin antibiotic\tMKL\n"
+    "k141_7_2\tk141_7\t95\t260\tpenB\t3000010\tpenam; cephalosporin; carbapenem\tMRT\n"
+    "k141_12_1\tk141_12\t3\t77\tvanB\t3000237\tglycopeptide antibiotic\tMVV\n"
+)
+
+
+def inferred(folder: Path, text: str, name: str = "x.txt", tool: str = "tool") -> InferredTable:
+    """The table of one sample."""
+    (folder / name).write_text(text)
+    return infer_table(tool, [read_sample(folder / name, "1.0")])
+
+
+def test_a_list_is_separated_with_the_space_that_always_follows(tmp_path):
+    columns = {c.name: c for c in inferred(tmp_path, RGI).table.columns}
+    assert (columns["Drug_Class"].type, columns["Drug_Class"].separator) == ("array<string>", "; ")
+
+
+def test_a_guess_that_may_be_wrong_says_so(tmp_path):
+    found = {e.column: e for e in evidence(inferred(tmp_path, RGI))}
+    assert found["ARO"].doubt == "only 3 values; may be identifiers"
+    assert found["Drug_Class"].doubt == "only 3 values; '; ' may be a part of the text"
+
+
+def test_names_that_only_number_contigs_are_told_apart_by_their_file(tmp_path):
+    assert inferred(tmp_path, RGI).table.key == ("ORF_ID", CTS_JOB_ID.name, CTS_OUTPUT_FILE.name)
+    named = RGI.replace("k141_7_1", "vgaA").replace("k141_7_2", "penB").replace("k141_12_1", "vanB")
+    assert inferred(tmp_path, named).table.key == ("ORF_ID", CTS_JOB_ID.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "extract"),
+    [
+        ("lakeA.1.rgi.txt", "*.rgi.txt", r"([^/]+?)\.rgi\.txt$"),
+        ("rgi_report.txt", "rgi_report.txt", None),
+        ("k141_7.txt", "*.txt", None),
+    ],
+)
+def test_a_sample_that_only_the_path_names_becomes_a_column(tmp_path, name, files, extract):
+    table = inferred(tmp_path, RGI, name, tool="rgi").table
+    assert table.files == files
+    assert [c.extract_from_path for c in table.columns if c.extract_from_path] == [extract] * bool(extract)
+
+
+WRONG = {  # what an author may have declared: what `check` says of it
+    ('separator="; "', 'separator=";"'): (
+        "column Drug_Class: elements of its lists have spaces around them, such as ' streptogramin antibiotic': "
+        "include them in separator="
+    ),
+    ('unit="TODO: unit of ARO; leave it out for a count or a score"', "unit=None"): (
+        "column ARO: its numbers look like identifiers, such as 3000796: declare it as string, or give a unit="
+    ),
+    (', "cts_output_file")', ")"): (
+        "table rgi: the key ORF_ID is unique in the samples by numbers alone, such as k141_7_1: "
+        "other files have the same, so add cts_output_file"
+    ),
+    ('"*.rgi.txt"', '"lakeA.rgi.txt"'): (
+        "table rgi: files='lakeA.rgi.txt' repeats a sample's name, lakeA: put `*` in its place"
+    ),
+    ('header="Drug Class",', 'header="Drug Class", na_values=("glycopeptide antibiotic",),'): None,
+    ('"TODO: description of Predicted_Protein, such as MKL"', '"Protein", na_values=("MVV",)'): (
+        "column Predicted_Protein: 'MVV' is NULL here, and looks like a value beside 'MKL': leave it out of na_values="
+    ),
+}
+
+
+def test_check_finds_what_would_pass_silently(project, tmp_path):
+    sample = tmp_path / "6.0.3/lakeA.rgi.txt"
+    sample.parent.mkdir()
+    sample.write_text(RGI)
+    scaffold("rgi", IMAGE, [sample], project)
+    module = project / "cdmeventimporters/rgi.py"
+    right = module.read_text()
+    known = {str(finding.message) for finding in lint("rgi", project)}
+    for (said, instead), message in WRONG.items():
+        assert said in right
+        module.write_text(right.replace(said, instead))
+        found = {x.message for x in lint("rgi", project)} - known
+        assert found - {"is not what its notebook exports: run `make export`"} == ({message} if message else set())
