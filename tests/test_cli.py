@@ -46,7 +46,7 @@ def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
         "  cdmeventimporters/ribo.py\n"
         "  tests/data/ribo/1.4/ribo.tsv (genomes that a newer sample has, too, have other names)\n"
         "  tests/data/ribo/2.0/ribo.tsv\n"
-        "14 TODOs mark what the samples do not tell. Fill them in and run the notebook (make lab),\n"
+        "16 TODOs mark what the samples do not tell. Fill them in and run the notebook (make lab),\n"
         "then: make export && uv run cdm-importers check ribo\n"
     )
     assert (project / "tests/data/ribo/2.0/ribo.tsv").read_text() == NEW
@@ -68,8 +68,10 @@ def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
         "to do: unit of identity; leave it out for a count or a score",
         "to do: description of pfams, such as PF1;PF4",
         "to do: a question that the table answers, and how",
+        "to do: what the plot shows",
+        "to do: title of the plot",
         "to do: what its table says",
-        "14 findings",
+        "16 findings",
     )
     cells = json.loads((project / "nbs/importers/ribo.ipynb").read_text())["cells"]
     for place in places[:-2]:
@@ -120,11 +122,7 @@ WRONG = {
     ),
     "large": (
         ["large.tsv"],
-        "large.tsv has 2.0 MB, and samples are kept in the project: shorten it, for example with `head -n 50`.",
-    ),
-    "alike": (
-        ["alike.tsv"],
-        "No column can identify a row: depth, share are real numbers or lists. Take a sample in which rows have a name.",
+        "large.tsv has 2.0 MB, and some hundred rows tell as much: shorten it, for example with `head -n 500`.",
     ),
 }
 FILES = {
@@ -134,7 +132,6 @@ FILES = {
     "header.tsv": OLD.split("\n")[0].encode(),
     "other.tsv": b"sample\treads\na\t7\n",
     "large.tsv": b"a\tb\n" * 500_000,
-    "alike.tsv": b"depth\tshare\n1.5\t0.5\n1.5\t0.25\n",
 }
 
 
@@ -341,7 +338,7 @@ def test_new_shows_what_it_would_declare_and_writes_nothing(project, samples):
     before = written(project)
     shown = run(project, "new", "ribo", "--image", IMAGE, "--sample", samples / "2.0/ribo.tsv", "--dry-run")
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert shown.stdout.endswith("Key: genome. Nothing was written.\n")
+    assert shown.stdout.endswith("Key: genome.\nNothing was written.\n")
     assert written(project) == before
 
 

@@ -71,7 +71,7 @@ def _new(
 ) -> None:
     "Make an importer from samples of a tool's output: notebook, YAML file and fixtures, ready to run. Overwrites nothing."
     from cdmeventimporters.dev.author.infer import Evidence, evidence
-    from cdmeventimporters.dev.author.scaffold import scaffold
+    from cdmeventimporters.dev.author.scaffold import rows_alike, scaffold
 
     if not image or not sample:
         missing = [name for name, value in (("--image", image), ("--sample", sample)) if not value]
@@ -79,8 +79,11 @@ def _new(
     with _as_message():
         made = scaffold(tool, image, [*sample, *(more or ())], dry_run=dry_run)
     _print_table(list(Evidence._fields), evidence(made.inferred))
+    typer.echo(f"Key: {', '.join(made.inferred.table.key)}.")
+    if not made.inferred.keys:
+        typer.echo(rows_alike(made.inferred))
     if dry_run:
-        typer.echo(f"Key: {', '.join(made.inferred.table.key)}. Nothing was written.")
+        typer.echo("Nothing was written.")
         return
     typer.echo(f"{tool} has an importer, which runs on its {_count(len(made.inferred.samples), 'sample')}:")
     for file in made.files:

@@ -34,7 +34,7 @@ def read_lines(file: Path) -> list[str]:
     content = file.read_bytes()
     if len(content) > LARGEST:
         raise UsageError(
-            f"{file} has {len(content) / 1e6:.1f} MB, and samples are kept in the project: shorten it, for example with `head -n 50`."
+            f"{file} has {len(content) / 1e6:.1f} MB, and some hundred rows tell as much: shorten it, for example with `head -n 500`."
         )
     lines = lines_of(file.name, content)
     if any(line._broken or "\0" in line._line for line in lines):
@@ -435,7 +435,8 @@ class _Rows:
     "The rows of samples, on which keys are tried."
 
     def __init__(self, columns: Sequence[Column], names: Collection[str], samples: Sequence[Sample]):
-        place = [{c.name: s.names.index(spelling(c, s.names)) for c in columns if c.name in names} for s in samples]
+        meant = [c for c in columns if c.name in names and not c.extract_from_path]
+        place = [{c.name: s.names.index(spelling(c, s.names)) for c in meant} for s in samples]
         self.groups = [
             [{name: row[n] for name, n in where.items()} for row in s.rows]
             for where, s in zip(place, samples, strict=True)
@@ -494,9 +495,11 @@ def _key(
     if len(first) == 1 and kinds[first[0]] == "string" and _GENOME.search(first[0].replace("_", " ")):
         return first
     groups = _Rows(columns, first, samples).groups
-    within = [{tuple(row[name] for name in first) for row in group} for group in groups]
+    within = [{tuple(row.values()) for row in group} for group in groups]
     shared = len(set().union(*within)) < sum(map(len, within))
-    texts = [[row[name] for group in groups for row in group] for name in first if kinds[name] == "string"]
+    texts = [
+        [row[name] for group in groups for row in group if name in row] for name in first if kinds[name] == "string"
+    ]
     shared |= in_path or all(map(are_serial, texts))
     return (*first, CTS_JOB_ID.name, *([CTS_OUTPUT_FILE.name] if shared else []))
 
@@ -554,22 +557,18 @@ def _from_path(
     name = next(x for x in ("sample", "sample_name", "output_sample") if x not in [name.lower() for name in names])
     return Column(name, "string", f"{TO_DO}: description of {name}", extract_from_path=rf"([^/]+?){re.escape(end)}$")
 
-# %% ../../../nbs/dev/author/00_infer.ipynb #89e12865
-def _fullest(fields: Sequence[Field], columns: Sequence[Column]) -> tuple[str]:
-    "Return the column that lacks the fewest values, to begin a key with; raise `UsageError` if all are real numbers or lists."
+# %% ../../../nbs/dev/author/00_infer.ipynb #292ccb58
+def _fullest(fields: Sequence[Field], columns: Sequence[Column]) -> tuple[str, ...]:
+    "Return the column that lacks the fewest values, to begin a key with; nothing if all are real numbers or lists."
     able = [n for n, c in enumerate(columns) if c.type not in ("float", "double", "array<string>")]
-    if not able:
-        raise UsageError(
-            f"No column can identify a row: {', '.join(c.name for c in columns[:6])} are real numbers or lists. Take a sample in which rows have a name."
-        )
-    return (columns[max(able, key=lambda n: len(fields[n].values))].name,)
+    return tuple(columns[n].name for n in [*sorted(able, key=lambda n: -len(fields[n].values))][:1])
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #43468433
 def infer_table(
     name: str,
     samples: Sequence[Sample],
 ) -> InferredTable:
-    "Infer the declaration of a table from its samples; raise `UsageError` if they have no column in common, or only numbers."
+    "Infer the declaration of a table from its samples; raise `UsageError` if they have no column in common."
     fields = unite(samples)
     versions = sorted({sample.version for sample in samples}, key=version_order)
     na_values = common_na_values(fields)
@@ -580,13 +579,14 @@ def infer_table(
     keys = min((x for y in (True, False) if (x := find_keys(able, samples, y))), key=lambda x: len(x[0]), default=[])
     first = keys[0] if keys else tuple(c.name for c in able) or _fullest(fields, columns)
     layouts = sorted(dict.fromkeys(sample.layout for sample in samples), key=lambda x: (x.header is None, not x.header))
-    end, told = _after_sample(name, samples) or ("", True)
+    end, told = _after_sample(name, samples) or ("", bool(first))
+    path = [] if told else [_from_path(end, names)]
     table = Table(
         name,
         f"{TO_DO}: what a row says; one row for each what",
         files=files_of([sample.file.name for sample in samples]) if not end else "*" + re.sub(r"[\[\]*?]", "?", end),
-        key=_key(first, columns, samples, in_path=not told),
-        columns=[*columns, *([] if told else [_from_path(end, names)])],
+        key=_key(first or (path[0].name,), [*columns, *path], samples, in_path=not told),
+        columns=[*columns, *path],
         source=f"{TO_DO}: which document and versions of the tool the descriptions are from",
         layouts=layouts,
         na_values=na_values,
