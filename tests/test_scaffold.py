@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from reference import parse
 
-from cdmeventimporters.core.spec import CTS_JOB_ID, CTS_OUTPUT_FILE
+from cdmeventimporters.core.spec import COMMA, CTS_JOB_ID, CTS_OUTPUT_FILE
 from cdmeventimporters.dev.author.infer import InferredTable, evidence, infer_table, read_sample
 from cdmeventimporters.dev.author.lint import lint
 from cdmeventimporters.dev.author.scaffold import scaffold
+from cdmeventimporters.dev.catalog import declared_tables
+from cdmeventimporters.dev.errors import UsageError
 
 IMAGE = "ghcr.io/acme/tool"
 RGI = (
@@ -140,3 +143,134 @@ def test_no_name_is_changed_that_means_something(project, tmp_path):
     made = scaffold("clades", IMAGE, files, project)
     assert set(copied(project, "clades").values()) == {text}
     assert made.inferred.table.key == ("clade_name", CTS_JOB_ID.name, CTS_OUTPUT_FILE.name)
+
+
+LAYOUTS = {  # text, (layout), rows
+    "quoted": (
+        '"gene id","note","score"\n"g1","a, b","7"\n"g2","c ""d""","8"\n',
+        {"separator": COMMA, "quoted": True},
+        [("g1", "a, b", "7"), ("g2", 'c "d"', "8")],
+    ),
+    "names with digits": (
+        "gene\tPfam31\tk2_class\ncas1\tPF00069\tkinase\nrecA\tPF00072\trepair\n",
+        {},
+        [("cas1", "PF00069", "kinase"), ("recA", "PF00072", "repair")],
+    ),
+    "behind a mark, aligned": (
+        "# tool 2\n# name   hits\n# ----- -----\nabc         7\nabcd       12\n",
+        {"header": "# name", "comment": "#", "separator": " {2,}"},
+        [("abc", "7"), ("abcd", "12")],
+    ),
+    "behind a mark, not the last": (
+        "#query\thits\n# two hits\nabc\t7\nabd\t12\n",
+        {"header": "#query", "comment": "#"},
+        [("abc", "7"), ("abd", "12")],
+    ),
+    "a column per sample": (
+        "Genome\ts1.fq Mean\ts1.fq Covered Bases\ts2.fq Mean\ts2.fq Covered Bases\nmag7\t7.5\t90\t1\t8\n",
+        {"wide": ("Sample", r"(\S+) (Mean|Covered\ Bases)")},
+        [("mag7", "s1.fq", "7.5", "90"), ("mag7", "s2.fq", "1", "8")],
+    ),
+    "a column per BAM": (
+        "gene\tlength\tlakeA.bam\tlakeB.bam\nrecA\t1059\t7\t12\n",
+        {"wide": ("Sample", r"(.+)(\.bam)")},
+        [("recA", "1059", "lakeA", "7"), ("recA", "1059", "lakeB", "12")],
+    ),
+    "transposed": (
+        "Assembly\tlake\tsoil\n# contigs\t7\t9\nTotal length\t900\t1000\nGC (%)\t51.5\t49\n",
+        {"header": "Assembly\t", "transposed": True},
+        [("lake", "7", "900", "51.5"), ("soil", "9", "1000", "49")],
+    ),
+    "key: value": (
+        "organism: Genus species\ncontigs: 7\nURL: https://example.org\n",
+        {"header": "organism:", "transposed": True, "separator": ":(?: +|$)"},
+        [("Genus species", "7", "https://example.org")],
+    ),
+    "JSON": (
+        '{\n  "scaffolds": 59,\n  "gc": 0.65,\n  "file": "lake, A.fna"\n}\n{\n  "scaffolds": 7,\n  "gc": null,\n  "file": "b.fna"\n}\n',
+        {"record": ("{", "}")},
+        [("59", "0.65", "lake, A.fna"), ("7", "null", "b.fna")],
+    ),
+    "JSON in a list": (
+        '[\n  {\n    "gene": "recA",\n    "hits": 7\n  },\n  {\n    "gene": "vanB",\n    "hits": 12\n  }\n]\n',
+        {"record": ("  {", "]"), "comment": "["},
+        [("recA", "7"), ("vanB", "12")],
+    ),
+    "JSON lines": (
+        '{"gene": "recA", "hits": 7}\n{"gene": "vanB", "hits": 12}\n',
+        {"record": ("{", "{")},
+        [("recA", "7"), ("vanB", "12")],
+    ),
+}
+
+
+def typed(cell: str, kind: str):
+    """What a cell becomes in a column of this type."""
+    return None if cell == "null" else pytest.approx(float(cell)) if kind in ("int", "float") else cell
+
+
+@pytest.mark.parametrize(("text", "layout", "rows"), LAYOUTS.values(), ids=LAYOUTS)
+def test_a_layout_is_declared_so_that_an_independent_reader_gets_its_rows(tmp_path, text, layout, rows):
+    found = inferred(tmp_path, text, "lake.txt")
+    [declared] = found.table.layouts
+    assert {name: getattr(declared, name) for name in layout} == layout
+    assert [tuple(row) for row in found.samples[0].rows] == rows
+    columns = [c for c in found.table.columns if not c.extract_from_path]
+    read = parse({"bucket/lake.txt": text.encode()}, found.table, quarantine=False).rows
+    wanted = [[typed(cell, c.type) for c, cell in zip(columns, row, strict=True)] for row in rows]
+    assert len(read) == len(rows)
+    assert [row for row in wanted if row not in [[one[c.name] for c in columns] for one in read]] == []
+    assert {row["_rescued_data"] for row in read} == {None}
+
+
+@pytest.mark.parametrize(("text", "rows"), [(text, len(rows)) for text, _, rows in LAYOUTS.values()], ids=LAYOUTS)
+def test_an_importer_of_a_layout_is_written_and_reads_its_fixture(project, tmp_path, text, rows):
+    scaffold("odd", IMAGE, [sample(tmp_path, text, "1.0/lake.txt")], project)
+    [table] = declared_tables(project / "cdmeventimporters")["cdmeventimporters.odd"]
+    [fixture] = copied(project, "odd").values()
+    assert len(parse({"bucket/lake.txt": fixture.encode()}, table, quarantine=False).rows) == rows
+    assert [x.message for x in lint("odd", project) if "to do" not in x.message] == []
+
+
+def test_a_few_rows_of_each_layout_become_fixtures(project, tmp_path):
+    many = range(9)
+    names = "\t".join(f"a{n}" for n in many)
+    made = {
+        "lines": "".join([f"Assembly\t{names}\n# contigs", "\t7" * 9, "\nGC (%)", "\t51.5" * 9, "\n"]),
+        "objects": "".join(f'{{\n "gene": "g{n}",\n "hits": {n}\n}}\n' for n in many),
+        "wide": "Genome\ts1.fq Mean\ts2.fq Mean\n" + "".join(f"m{n}\t7.5\t{n}\n" for n in many),
+    }
+    for tool, text in made.items():
+        scaffold(tool, f"{IMAGE}/{tool}", [sample(tmp_path, text, f"{tool}-1.0/report.txt")], project)
+    fixtures = {tool: next(iter(copied(project, tool).values())) for tool in made}
+    assert fixtures["lines"].split("\n")[0] == "Assembly\ta0\ta1\ta2\ta3\ta4"
+    assert fixtures["objects"] == made["objects"].partition(' "gene": "g5"')[0].rpartition("{")[0]
+    assert fixtures["wide"].splitlines() == made["wide"].splitlines()[:4]
+
+
+PROSE = [
+    "100 + 0 in total (QC-passed reads + QC-failed reads)\n7 + 0 secondary\n93 + 0 mapped (93.00% : N/A)\n",
+    "Dear all,\nthe run has ended, and all is well.\n",
+    "The tool found 7 genomes.\nIt took 12 minutes, on 2 cores.\nNothing else is to be said of the 3 runs.\n",
+]
+
+
+@pytest.mark.parametrize("text", PROSE)
+def test_prose_is_no_table(tmp_path, text):
+    with pytest.raises(UsageError, match=r"x\.txt is not a table: neither tabs nor commas nor spaces"):
+        inferred(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", ['{"hits": [{"score": 7}], "gene": "x"}', '{"a": {"b": 7}}'])
+def test_json_that_patterns_cannot_read_is_refused(tmp_path, text):
+    with pytest.raises(UsageError) as refused:
+        inferred(tmp_path, text)
+    assert str(refused.value).endswith(
+        "x.txt is JSON that the engine cannot read: expected objects of plain values, each beginning on a line of its own. "
+        "Convert it to a table first."
+    )
+
+
+def test_sizes_in_two_units_are_no_samples(tmp_path):
+    text = "Bin Id\tN50 (scaffolds)\tN50 (contigs)\nmag7\t900\t800\n"
+    assert inferred(tmp_path, text).table.layouts[0].wide is None

@@ -128,6 +128,10 @@ def _call(declared: Column | Layout, unnamed: int = 0) -> str:
     "Return the code that makes a column or a layout."
     values = [(f, getattr(declared, f.name)) for f in fields(declared) if f.init]
     given = [(f.name, value) for f, value in values if value != f.default]
+    if isinstance(declared, Layout) and declared.patterns:
+        given = [
+            (n, dict(zip(declared.fields, declared.patterns, strict=True)) if n == "fields" else v) for n, v in given
+        ]
     texts = [_literal(value) if n < unnamed else f"{name}={_literal(value)}" for n, (name, value) in enumerate(given)]
     return f"{type(declared).__name__}({', '.join(texts)})"
 
@@ -158,6 +162,13 @@ def _imports(table: Table) -> str:
 def _seen_in_layouts(table: Table):
     "Yield a sentence on each peculiarity of the files."
     for layout in table.layouts:
+        if layout.record:
+            yield "**Rows are JSON objects.**"
+            continue
+        if layout.transposed:
+            yield "**Lines are fields**: a name, then its value in each row."
+        if layout.wide:
+            yield f"**There is a column for each sample**, whose headers match `{layout.wide[1]}`."
         if layout.comment:
             yield f"**Lines that begin with `{layout.comment}`** are comments."
         if layout.header is None:
@@ -166,7 +177,7 @@ def _seen_in_layouts(table: Table):
             yield f"**The header follows a `#`**: `{layout.header}`."
         if layout.ragged:
             yield "**A row may end early**, so a truncated row looks like a complete one."
-        if layout.separator != "\t":
+        if layout.separator != "\t" and not layout.transposed:
             yield f"**{'Commas' if layout.separator == COMMA else 'Spaces'} separate the fields**{', which may be quoted' if layout.quoted else ''}."
         if layout.thousands:
             yield "**Numbers have commas.**"
@@ -214,7 +225,13 @@ files = [samples / name for name in {json.dumps(names, ensure_ascii=False)}]
 def _show(sample: Sample, n: int) -> str:
     "Return the code that shows a sample."
     layout = sample.layout
-    if layout.header != "" or layout.separator not in ("\t", COMMA) or layout.comment or layout.ragged:
+    if (
+        layout.header != ""
+        or layout.transposed
+        or layout.separator not in ("\t", COMMA)
+        or layout.comment
+        or layout.ragged
+    ):
         return f"print(files[{n}].read_text()[:2000])"
     separator = "," if layout.separator == COMMA else "\\t"
     return f'show(pd.read_csv(files[{n}], sep="{separator}", dtype=str, keep_default_na=False).head().T)'
@@ -397,7 +414,7 @@ def _bad_file(inferred: InferredTable) -> tuple[str, str, str]:
     sample, gap = inferred.samples[-1], {"\t": "\t", COMMA: ","}.get(inferred.samples[-1].layout.separator, " ")
     text = sample.file.read_text()
     shown = "\\t" if gap == "\t" else gap
-    fault = next(iter(faults_of(text[: text.rindex(gap)].encode(), inferred.table)), "")
+    fault = next(iter(faults_of(text[: text.rfind(gap)].encode(), inferred.table)), "")
     if fault.startswith("the last line"):
         code = f'bad = lake.submit(image, {{files[-1].name: text[: text.rindex("{shown}")]}})'
         return "A truncated file", f"text = files[-1].read_text()\n{code}", fault.split(",")[0]
@@ -492,20 +509,42 @@ def _kind(cell: str, mark: str | None) -> str:
     "Return what kind of cell this is: empty, a null word, a list or another value."
     return cell if not cell or cell in NA_VALUES else "list" if mark and mark in cell else "value"
 
+# %% ../../../nbs/dev/author/01_scaffold.ipynb #3872e99b
+def _short_text(sample: Sample, few: Sequence[int]) -> str:
+    "Return the text of a sample with only these rows and the first comments."
+    lines, layout, places = sample.file.read_bytes().decode().split("\n"), sample.layout, sample.places
+    if layout.transposed and len(sample.rows) > 1:
+        fields = [line.removesuffix("\r").split(layout.separator) for line in lines]
+        return "\n".join("\t".join([*row[:1], *(row[n + 1] for n in few if n + 1 < len(row))]) for row in fields)
+    if layout.transposed:
+        return "\n".join(lines)
+    starts, last = sorted({*places}), max(n for n, line in enumerate(lines) if line.strip())
+    ends = dict(zip(starts, [*starts[1:], last + (lines[last].strip() != "]")], strict=True))
+    kept = {places[n] for n in few}
+    others = {
+        n for place in starts if place not in kept for n in range(place, ends[place] if layout.record else place + 1)
+    }
+    comments = [n for n, line in enumerate(lines) if layout.is_comment(line)]
+    return "\n".join(line for n, line in enumerate(lines) if n not in {*others, *comments[_COMMENTS:]})
+
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #3e57fafc
 def _shortened(inferred: InferredTable, folder: Path) -> InferredTable:
     "Return the same with a few rows of each sample, in files below a folder."
     short = []
     for n, sample in enumerate(inferred.samples):
-        few, places = _few_rows(sample, inferred.table), sample.places
-        lines = sample.file.read_bytes().split(b"\n")
-        comments = [place for place, line in enumerate(lines) if sample.layout.is_comment(line.decode())]
-        others = {*places, *comments[_COMMENTS:]} - {places[row] for row in few}
         file = folder / f"few {n}" / sample.file.name
         file.parent.mkdir()
-        file.write_bytes(b"\n".join(line for place, line in enumerate(lines) if place not in others))
-        rows, kept = ([some[row] for row in few] for some in (sample.rows, sample.lines))
-        short.append(replace(sample, file=file, rows=rows, lines=kept))
+        places, few = sample.places, _few_rows(sample, inferred.table)
+        if not sample.layout.transposed:
+            lines = {places[row] for row in few}
+            few = [row for row, place in enumerate(places) if place in lines]
+        file.write_bytes(_short_text(sample, few).encode())
+        kept = [
+            line
+            for line, place in zip(sample.lines, dict.fromkeys(places), strict=True)
+            if place in {places[row] for row in few}
+        ]
+        short.append(replace(sample, file=file, rows=[sample.rows[row] for row in few], lines=kept))
     return replace(inferred, samples=short)
 
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #6e5925fc
