@@ -1,5 +1,6 @@
 """What `new` makes of layouts that tools write, and what `check` says of it; all without Java."""
 
+import ast
 import json
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def test_a_guess_that_may_be_wrong_says_so(tmp_path):
     found = {e.column: e for e in evidence(inferred(tmp_path, RGI))}
     assert found["ARO"].doubt == "only 3 values; may be identifiers"
     assert found["Drug_Class"].doubt == "only 3 values; '; ' may be a part of the text"
+    assert found["Contig"].doubt == ""
 
 
 def test_names_that_only_number_contigs_are_told_apart_by_their_file(tmp_path):
@@ -274,3 +276,33 @@ def test_json_that_patterns_cannot_read_is_refused(tmp_path, text):
 def test_sizes_in_two_units_are_no_samples(tmp_path):
     text = "Bin Id\tN50 (scaffolds)\tN50 (contigs)\nmag7\t900\t800\n"
     assert inferred(tmp_path, text).table.layouts[0].wide is None
+
+
+def test_a_notebook_is_written_as_todays_are(project, tmp_path):
+    files = [sample(tmp_path, RGI, f"{version}/lakeA.rgi.txt") for version in ("6.0.2", "6.0.3")]
+    scaffold("rgi", IMAGE, files, project)
+    cells = json.loads((project / "nbs/importers/rgi.ipynb").read_text())["cells"]
+    codes = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    for code in codes:
+        compile(code, "cell", "exec")
+        assert not code.rstrip().endswith(".toPandas()")
+        assert ".style" not in code
+    assert codes[-1].startswith("#| fig-alt: TODO")
+    assert all(f"{name}=" in codes[-1] for name in ("xlabel", "title"))
+    shown = [
+        node
+        for code in codes
+        for node in ast.walk(ast.parse(code))
+        if getattr(node, "func", None) and ast.unparse(node.func) == "show"
+    ]
+    assert len(shown) == 4  # two samples, the data dictionary, the table
+    assert ast.unparse(shown[-1]).endswith(".orderBy('ORF_ID', 'cts_completion_time'))")
+
+
+def test_only_what_is_uncertain_has_a_comment_in_the_notebook(project, tmp_path):
+    text = "gene\tstrand\tlength\n" + "".join(
+        f"rec{x}\t{'NA' if x == 'B' else '+'}\t{n}\n" for n, x in enumerate("ABCDEF")
+    )
+    scaffold("genes", IMAGE, [sample(tmp_path, text, "1.0/genes.tsv")], project)
+    lines = (project / "cdmeventimporters/genes.py").read_text().splitlines()
+    assert [line.partition("  # ")[2] for line in lines if "Column(" in line] == ["", "'NA' may be a value", ""]

@@ -742,8 +742,10 @@ _FEW = 5  # cells that tell little
 
 def _doubts(column: Column, values: Sequence[str], words: Sequence[str]) -> Iterator[str]:
     "Yield what makes a guess uncertain."
-    if len(values) < _FEW:
-        yield "no value in the samples" if not values else f"only {len(values)} value{'s' * (len(values) != 1)}"
+    if not values:
+        yield "no value in the samples"
+    elif len(values) < _FEW and column.type != "string":
+        yield f"only {len(values)} value{'s' * (len(values) != 1)}"
     if words and column.type == "string":
         yield f"{' and '.join(map(repr, words))} may be {'values' if len(words) > 1 else 'a value'}"
     if column.separator:

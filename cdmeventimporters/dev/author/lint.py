@@ -102,8 +102,9 @@ def _csep_findings(name: str, sentences: list[str], project: Path) -> Iterator[F
     for file in _yaml_names(name, project):
         source = _Source(f"cdmeventimporters/{file}", project)
         for sentence in (x.removeprefix(f"{file} ") for x in sentences if x.startswith(f"{file} ")):
-            key = next((k for k in ("image", "table", "on_bad_row", "py_module") if k in sentence), "")
-            yield source.found(sentence, f"{key}:")
+            named = re.search(r"`(\w+):`", sentence)
+            known = (k for k in ("image", "table", "on_bad_row", "py_module") if k in sentence)
+            yield source.found(sentence, f"{named[1] if named else next(known, '')}:")
 
 # %% ../../../nbs/dev/author/02_lint.ipynb #45fc1199
 def _yaml_findings(name: str, tables: list[Table], project: Path) -> Iterator[Finding]:
