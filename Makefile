@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help env demo samples test fuzz test-drivers test-kill test-faults test-outages test-minio test-iceberg test-cluster test-matrix test-ci test-ci-minio test-ci-matrix test-ci-iceberg bench lake lab export clean minio notebooks docs browser
+.PHONY: help env demo samples test fuzz test-drivers test-kill test-faults test-outages test-minio test-iceberg test-cluster test-matrix test-ci test-ci-minio test-ci-matrix test-ci-iceberg bench lake lab export clean minio notebooks recording docs browser
 
 PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys.executable)' 2>/dev/null; done))
@@ -100,20 +100,23 @@ lake: env ## a warm lake for notebooks, until Ctrl-C; FORMAT=iceberg for Iceberg
 lab: env ## JupyterLab, with a warm lake while it is open
 	@$(OF_FORMAT) $(PY) -m cdmeventimporters.dev.lake.warm lab nbs
 
-samples: env ## real runs of the tools that are on the PATH (mash, diamond, blastp, seqkit, mmseqs), as samples
+samples: env ## real runs of the tools that are on the PATH (mash, diamond, blastp, seqkit, mmseqs, skani), as samples
 	$(PY) tests/samples.py
 
 notebooks: env ## execute the notebooks of importers and tutorials, and store what they show; NOTEBOOKS=… for some
 	@$(PY) tests/outputs.py $(NOTEBOOKS)
 
+recording: env ## docs/demo.svg: what `make demo` prints, as it comes
+	@$(PY) tests/recording.py
+
 docs: .venv/.made ## the documentation site, in site/; needs no Java
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 	@echo "Open site/index.html in a browser."
 
-browser: ## Chromium and its driver, which test the site; root installs them where they are missing
+browser: ## Chromium and its driver, which test pages; root installs them where they are missing
 	@{ command -v chromium && command -v chromedriver; } >/dev/null || if [ "$$(id -u)" = 0 ]; then \
 		apt-get update --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends chromium chromium-driver; \
-		else echo "The tests of the site need a browser: apt-get install chromium chromium-driver"; exit 1; fi
+		else echo "The tests of pages need a browser: apt-get install chromium chromium-driver"; exit 1; fi
 
 export: env ## modules from notebooks
 	.venv/bin/nbdev_export

@@ -15,7 +15,15 @@ from .report import write_report
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results.json"
 QUICK = [cases.hundred_rows, cases.updates, cases.events_as_csep_runs_them, cases.cold_jvm]
-FULL = [*QUICK, cases.thousand_files, cases.many_jobs, cases.large_table, cases.bad_rows, cases.twenty_million_rows]
+FULL = [
+    *QUICK,
+    cases.thousand_files,
+    cases.many_jobs,
+    cases.backfill,
+    cases.large_table,
+    cases.bad_rows,
+    cases.twenty_million_rows,
+]
 
 
 def main(

@@ -3,14 +3,18 @@
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 
 from cdmeventimporters.checkm2 import quality_report
+from cdmeventimporters.core.batch import import_batch
+from cdmeventimporters.core.errors import ImportFailed
 from cdmeventimporters.core.importing import import_tables
 from cdmeventimporters.core.spec import Column, Table
 from cdmeventimporters.dev.lake.lake import Lake
+from cdmeventimporters.dev.operate.backfill import BATCH
 
-from .contenders import CONTENDERS, DELTA_RS, IMAGE, SPARK, Work, importer
+from .contenders import CONTENDERS, DELTA_RS, IMAGE, SPARK, Work, bare_append, importer
 from .measuring import LIMIT, Bench
 
 HEADER = "\t".join(c.name for c in quality_report.tool_columns)
@@ -103,6 +107,33 @@ def many_jobs(bench: Bench):
             work = Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(100)}), "bench.many")
             measure = bench.measure if 10 <= n < 30 or n >= 280 else bench.warm_up
             measure("300 jobs", "jobs 11 to 30" if n < 30 else "the last 20", importer, work)
+
+
+def backfill(bench: Bench):
+    """1,000 jobs of 100 rows: in batches, one by one (20 of them, times 50), and all files in one bare append."""
+    case, table = "1,000 jobs of 100 rows", "bench.backfill"
+    with Lake() as lake:
+        spark = lake.get_spark()
+        jobs = [lake.job(IMAGE, {"quality_report.tsv": report(100)}) for _ in range(1000 + 50)]
+        files = [output["file"] for job in jobs for output in job["outputs"]]
+        import_jobs(lake, jobs[:20], f"{table}_warm")
+        bare_append(Work(lake, lake.job(IMAGE, files[:50]), f"{table}_warm_append"))
+        singly = [importer(Work(lake, job, f"{table}_single")) for job in jobs[20:50]][-20:]
+        bench.measure(case, "importer, one by one", lambda: sum(singly) * 50)
+        bench.measure(case, "importer, in batches", import_jobs, lake, jobs[50:], table, spark=spark)
+        bench.measure(case, LIMIT, bare_append, Work(lake, lake.job(IMAGE, files[50:]), f"{table}_append"), spark=spark)
+        if (found := lake.table(table).count()) != 100_000:
+            raise RuntimeError(f"{found} rows are in the table; expected 100,000.")
+
+
+def import_jobs(lake: Lake, jobs: list[dict], table: str) -> float:
+    """The seconds that jobs take in batches, as `cdm-importers backfill` imports them."""
+    start = time.perf_counter()
+    for first in range(0, len(jobs), BATCH):
+        for result in import_batch(lake.get_spark, jobs[first : first + BATCH], {"table": table}, quality_report):
+            if isinstance(result, ImportFailed):
+                raise result
+    return time.perf_counter() - start
 
 
 def large_table(bench: Bench):

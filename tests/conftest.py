@@ -63,10 +63,9 @@ def in_project(project: Path, *arguments) -> subprocess.CompletedProcess:
 
 
 def written(project: Path) -> dict[str, bytes]:
-    """All files of a project."""
-    return {
-        str(p.relative_to(project)): p.read_bytes() for p in project.rglob("*") if p.is_file() and p.suffix != ".pyc"
-    }
+    """All files of a project, apart from caches."""
+    files = (p for p in project.rglob("*") if p.is_file() and p.suffix != ".pyc" and ".ruff_cache" not in p.parts)
+    return {str(p.relative_to(project)): p.read_bytes() for p in files}
 
 
 @pytest.fixture(scope="session")
@@ -81,8 +80,9 @@ def pristine(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def project(pristine, tmp_path) -> Path:
+def project(pristine, tmp_path, monkeypatch) -> Path:
     """A project to write into."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # which remembers what `new` wrote
     return shutil.copytree(pristine, tmp_path / "project")
 
 

@@ -1,7 +1,7 @@
 """A driver in a process of its own, as each container of CSEP is one: this file run is the driver, `Driver` is the test's end of it.
 
-What goes in and comes out is a line of JSON each. First comes `Lake.shared`, and after how long the holder of a lock or a ticket is dead. After it, `{"job": …, "meta": …}` is an event, answered with what became of it, and
-`{"table": …}` a question, answered with its rows as text. An event with `"die_at": STEP` kills driver and JVM without a word when it gets to that step; with `"stop_at": STEP` both stand still there until they are told to go on.
+What goes in and comes out is a line of JSON each. First comes `Lake.shared`, and after how long the holder of a lock or a ticket is dead. After it, `{"job": …, "meta": …}` is an event, answered with what became of it, `{"jobs": …, "meta": …}` a batch of CheckM2 jobs, answered likewise,
+and `{"table": …}` a question, answered with its rows as text. An event or batch with `"die_at": STEP` kills driver and JVM without a word when it gets to that step; with `"stop_at": STEP` both stand still there until they are told to go on.
 """
 
 import functools
@@ -20,8 +20,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import psutil
 from pyspark.sql import SparkSession
 
-from cdmeventimporters.core import iceberg, importing, locks
+from cdmeventimporters.checkm2 import quality_report
+from cdmeventimporters.core import batch, iceberg, importing, locks
+from cdmeventimporters.core.batch import import_batch
 from cdmeventimporters.core.delta import Delta
+from cdmeventimporters.core.errors import ImportFailed
 from cdmeventimporters.core.iceberg import Iceberg
 from cdmeventimporters.core.tables import TableSchemas
 from cdmeventimporters.dev.lake.lake import Lake, SharedLake
@@ -35,8 +38,13 @@ STEPS = {
     "after the commit": ({"delta": Delta, "iceberg": Iceberg}[FORMAT], "merge", True, ""),
     "before the log": (importing, "record", False, ""),
 }
+OF_BATCHES = {
+    "after a batch's commit": STEPS["after the commit"],
+    "before a batch's log": (batch, "record", False, ""),
+    "before a batch is recorded": (Delta, "record_batch", False, ""),
+}
 if FORMAT == "iceberg":
-    del STEPS["while holding the lock"]
+    del STEPS["while holding the lock"], OF_BATCHES["before a batch is recorded"]
 
 
 class Driver:
@@ -112,7 +120,7 @@ class Driver:
 
 def at(step, sign):
     """Let this process get a signal at a step, and with it its JVM: the process group is ours alone."""
-    owner, name, after, pattern = STEPS[step]
+    owner, name, after, pattern = (STEPS | OF_BATCHES)[step]
     setattr(owner, name, _signalling(vars(owner)[name], after, pattern, [sign]))
 
 
@@ -145,6 +153,15 @@ def _deliver(lake, job, meta, die_at=None, stop_at=None):
     return {"id": job["id"], "error": error, "seconds": round(outcome.seconds, 1)}
 
 
+def _import_batch(lake, jobs, meta, die_at=None):
+    """What became of the jobs of a batch."""
+    if die_at:
+        at(die_at, signal.SIGKILL)
+    results = import_batch(lake.get_spark, jobs, meta, quality_report)
+    errors = [str(result) if isinstance(result, ImportFailed) else None for result in results]
+    return [{"id": job["id"], "error": error} for job, error in zip(jobs, errors, strict=True)]
+
+
 def _rows(lake, table):
     """The rows of a table, as text; none if there is no such table."""
     spark, name = lake.get_spark(), lake.prefix + table
@@ -165,6 +182,8 @@ def main():
             match json.loads(line):
                 case {"table": table}:
                     answer = _rows(lake, table)
+                case {"jobs": jobs, "meta": meta, **more}:
+                    answer = _import_batch(lake, jobs, meta, **more)
                 case {"job": job, "meta": meta, **more}:
                     answer = _deliver(lake, job, meta, **more)
             print(json.dumps(answer), flush=True)

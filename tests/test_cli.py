@@ -403,6 +403,71 @@ def test_new_shows_what_it_would_declare_and_writes_nothing(project, samples):
     assert written(project) == before
 
 
+def test_new_without_a_key_writes_all_else_and_names_the_lines(project, samples, tmp_path):
+    rows = ["erm(B)\tmacrolide antibiotic; streptogramin antibiotic\t98.1\n"] * 2 + ["mphA\tmacrolide antibiotic\t99\n"]
+    (tmp_path / "rgi.txt").write_text("gene\tdrugs\tidentity\n" + "".join(rows) + "mphA\tmacrolide antibiotic\t91\n")
+    made = run(project, "new", "rgi", "--image", IMAGE, "--sample", tmp_path / "rgi.txt")
+    assert (made.returncode, made.stderr) == (0, "")
+    cells = ["".join(c["source"]) for c in json.loads((project / "nbs/importers/rgi.ipynb").read_text())["cells"]]
+    [identity] = [cell.split("## What identifies a row\n\n")[1] for cell in cells if "## What identifies" in cell]
+    assert identity.split("\n\n")[0] == (
+        "TODO: what identifies a row. No columns that are always filled tell all rows apart: lines 2 and 3 of `rgi.txt`, "
+        "lines 4 and 5 of `rgi.txt` have the same `gene`. The fixtures have a row for each of these; until this is decided, "
+        "a job with several fails."
+    )
+    [declared] = [cell for cell in cells if "Table(" in cell]
+    assert 'key=("gene", "cts_job_id")' in declared
+    assert "separator=\"; \"),  # only 4 values; '; ' may be a part of the text\n" in declared
+    copy = (project / "tests/data/rgi/unknown/rgi.txt").read_text()
+    assert copy == "gene\tdrugs\tidentity\n" + rows[0] + rows[2]
+
+
+def test_a_few_rows_become_fixtures_and_no_meaningful_name_is_changed(project, tmp_path):
+    for version, reads in (("3.1", 7), ("4.0", 9)):
+        (tmp_path / version).mkdir()
+        taxa = "".join(f"k__Bacteria|p__P{n}\t{reads * n}\n" for n in range(1, 1000))
+        (tmp_path / version / "profile.tsv").write_text(f"taxon\treads\n{taxa}")
+    files = [tmp_path / version / "profile.tsv" for version in ("3.1", "4.0")]
+    made = scaffold("taxa", IMAGE, files, project)
+    assert made.inferred.table.key == ("taxon", "cts_job_id", "cts_output_file")
+    assert made.renamed == []
+    for copy, reads in zip(made.files[3:], (7, 9), strict=True):
+        assert copy.read_text() == "taxon\treads\n" + "".join(
+            f"k__Bacteria|p__P{n}\t{reads * n}\n" for n in range(1, 6)
+        )
+
+
+def test_undo_removes_what_new_wrote_and_nobody_changed(project, samples):
+    before = written(project)
+    new = ("new", "ribo", "--image", IMAGE, "--sample", samples / "2.0/ribo.tsv")
+    assert run(project, *new).returncode == 0
+    undone = run(project, "new", "ribo", "--undo")
+    assert (undone.returncode, undone.stderr) == (0, "")
+    assert undone.stdout == (
+        "Removed:\n  nbs/importers/ribo.ipynb\n  cdmeventimporters/ribo.yaml\n  cdmeventimporters/ribo.py\n"
+        "  tests/data/ribo/2.0/ribo.tsv\n"
+    )
+    assert written(project) == before
+    assert run(project, *new).returncode == 0
+    (project / "cdmeventimporters/ribo.yaml").write_text("mine")
+    assert run(project, "new", "ribo", "--undo").stdout.endswith(
+        "Kept, as they were changed since:\n  cdmeventimporters/ribo.yaml\n"
+    )
+    (project / "cdmeventimporters/ribo.yaml").unlink()
+    assert run(project, *new).returncode == 0
+    notebook = project / "nbs/importers/ribo.ipynb"
+    notebook.write_text(notebook.read_text().replace("description of genome", "Genome"))
+    assert run(project, "new", "ribo", "--undo").stdout.endswith(
+        "Kept, as they were changed since:\n  nbs/importers/ribo.ipynb\n  cdmeventimporters/ribo.py\n"
+    )
+    refused = run(project, "new", "--undo")
+    assert (refused.returncode, "give TOOL" in refused.stderr) == (2, True)
+    refused = run(project, "new", "ribo", "--undo")
+    assert (refused.returncode, refused.stderr) == (
+        1, "No importer ribo was made here by `cdm-importers new`, so there is nothing to undo.\n"
+    )  # fmt: skip
+
+
 def test_all_options_that_are_missing_are_named(project):
     for arguments, said in (
         (["new", "ribo"], "give --image and --sample"),
@@ -411,39 +476,3 @@ def test_all_options_that_are_missing_are_named(project):
         refused = run(project, *arguments)
         assert refused.returncode == 2
         assert said in refused.stderr
-
-
-def test_what_was_written_is_taken_back_unless_someone_changed_it(project, samples):
-    before = written(project)
-    new = ["new", "ribo", "--image", IMAGE, "--sample", samples / "2.0/ribo.tsv"]
-    assert run(project, *new).returncode == 0
-    undone = run(project, "new", "ribo", "--undo")
-    assert (undone.returncode, undone.stderr) == (0, "")
-    assert undone.stdout == (
-        "  nbs/importers/ribo.ipynb removed\n"
-        "  cdmeventimporters/ribo.yaml removed\n"
-        "  cdmeventimporters/ribo.py removed\n"
-        "  tests/data/ribo/2.0/ribo.tsv removed\n"
-    )
-    made_anew = re.compile(r"\.ruff_cache/|cdmeventimporters/_modidx\.py")
-    assert [name for name in written(project) if not made_anew.match(name)] == [
-        x for x in before if not made_anew.match(x)
-    ]
-    assert "ribo" not in (project / "cdmeventimporters/_modidx.py").read_text()
-    assert not (project / "tests/data/ribo").exists()
-    refused = run(project, "new", "ribo", "--undo")
-    assert (refused.returncode, refused.stderr) == (
-        1,
-        "Nothing tells what `new` wrote for ribo: .new/ribo.json is missing. Remove its files by hand.\n",
-    )
-    assert run(project, *new).returncode == 0
-    notebook = project / "nbs/importers/ribo.ipynb"
-    notebook.write_text(notebook.read_text().replace("description of genome", "Genome"))
-    undone = run(project, "new", "ribo", "--undo")
-    assert (
-        "  nbs/importers/ribo.ipynb changed since, and kept\n  cdmeventimporters/ribo.py changed since, and kept\n"
-        in undone.stdout
-    )
-    assert (notebook.exists(), (project / "cdmeventimporters/ribo.yaml").exists()) == (True, False)
-    refused = run(project, "new", "--undo")
-    assert (refused.returncode, "give TOOL" in refused.stderr) == (2, True)

@@ -63,6 +63,21 @@ def test_the_log_says_of_every_job_that_it_was_imported(crowd):
     assert {(r["cts_job_id"], r["status"]) for r in log} == {(job["id"], "imported") for job in jobs}
 
 
+def test_a_batch_beside_single_events_of_its_jobs_imports_each_once(shared_lake, drivers):
+    jobs = [shared_lake.job(IMAGE, {"quality_report.tsv": its_report(n)}) for n in range(JOBS)]
+    meta = {"table": "beside.checkm2"}
+    drivers[0].send(jobs=jobs, meta=meta)
+    for job in reversed(jobs):
+        drivers[1].send(job=job, meta=meta)
+    answers = [*drivers[0].answer(), *(drivers[1].answer() for _ in jobs)]
+    assert [answer["error"] for answer in answers if answer["error"]] == []
+    rows = drivers[2].ask(table="beside.checkm2")
+    own = [(f"{kind} {n}", job["id"]) for n, job in enumerate(jobs) for kind in ("own", "other")]
+    assert sorted((r["Name"], r["cts_job_id"]) for r in rows) == sorted([*own, ("common", jobs[-1]["id"])])
+    log = drivers[2].ask(table="beside.import_log")
+    assert {(r["cts_job_id"], r["status"]) for r in log} == {(job["id"], "imported") for job in jobs}
+
+
 @pytest.mark.parametrize(
     ("case", "text", "rows"), [("rows", NEW, 4), ("none", HEADER + "\n", 0)], ids=["rows", "no rows"]
 )

@@ -1,4 +1,4 @@
-"""A driver is killed, at each step of an import and at any moment: the same events, delivered to another driver, end in the same tables and the same log."""
+"""A driver is killed, at each step of an import or of a batch and at any moment: the same events, delivered to another driver, end in the same tables and the same log."""
 
 import os
 import random
@@ -7,11 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import FORMAT, IMAGE, NEW, ROWS, report
-from driver import STEPS, Driver
+from driver import OF_BATCHES, STEPS, Driver
 
 KILLS = int(os.environ.get("CDM_KILLS", 1))  # at random moments; `make test-kill` takes 30, and all steps
 BRIEFLY = [{"delta": "while holding the lock", "iceberg": "before the log"}[FORMAT], "after the commit"]
 NAMED = STEPS if KILLS > 1 else BRIEFLY
+HOW = ("as a batch again", "one by one") if KILLS > 1 else ("one by one",)  # a batch that died is redelivered
+BATCHES = [f"{step}, {how}" for step in OF_BATCHES for how in HOW]
 SEED = int(os.environ.get("CDM_KILL_SEED", time.time()))
 AT_ONCE = 2
 DATA, COMMITS = {"delta": ("", "_delta_log/"), "iceberg": ("data/", "metadata/")}[FORMAT]  # folders of a table
@@ -44,6 +46,20 @@ def die_at_step(lake, jobs, step):
     """A driver that dies at a named step of the first job; None if it did."""
     with Driver(lake, DEAD) as driver:
         return driver.ask(job=jobs[0], meta=meta(step), die_at=step)
+
+
+def die_in_batch(lake, jobs, case):
+    """A driver that dies at a step of a batch of both jobs; None if it did."""
+    with Driver(lake, DEAD) as driver:
+        return driver.ask(jobs=jobs, meta=meta(case), die_at=case.split(", ")[0])
+
+
+def redeliver(driver, jobs, case):
+    """What became of all jobs of a case, delivered again, the later one first."""
+    again = [*reversed(jobs)]
+    if str(case).endswith("as a batch again"):
+        return driver.ask(jobs=again, meta=meta(case))
+    return [driver.ask(job=job, meta=meta(case)) for job in again]
 
 
 def die_after_data_files(lake, jobs):
@@ -93,13 +109,14 @@ def redelivered(shared_lake, jobs):
     print(f"CDM_KILL_SEED={SEED}")
     with ThreadPoolExecutor(AT_ONCE) as threads:
         named = [threads.submit(die_at_step, shared_lake, jobs, step) for step in NAMED]
+        batches = [threads.submit(die_in_batch, shared_lake, jobs, case) for case in BATCHES]
         written = [threads.submit(die_after_data_files, shared_lake, jobs)] if KILLS > 1 else []
         dice = [threads.submit(die_at_random, shared_lake, jobs, n) for n in range(KILLS)]
-        assert [done.result() for done in named] == [None] * len(NAMED)  # an answer would be a survivor's
+        assert {done.result() for done in (*named, *batches)} == {None}  # an answer would be a survivor's
         print(*(done.result() for done in dice), sep="\n")
-    cases = ["calm", *(done.result() for done in written), *NAMED, *range(KILLS)]
+    cases = ["calm", *(done.result() for done in written), *NAMED, *BATCHES, *range(KILLS)]
     with Driver(shared_lake, DEAD) as driver:
-        answers = {case: [driver.ask(job=job, meta=meta(case)) for job in reversed(jobs)] for case in cases}
+        answers = {case: redeliver(driver, jobs, case) for case in cases}
         tables = {case: driver.ask(**meta(case)) for case in cases}
         logs = {case: driver.ask(table=f"{namespace(case)}.import_log") for case in cases}
     return answers, tables, logs

@@ -9,15 +9,18 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
+import nbformat
 import pytest
 from conftest import ROOT, SHOWING
-from outputs import alternative, stable
+from outputs import alternative, credentials, refuse_credentials, stable
+from recording import LONGEST, PICTURE, picture
 
 NOTEBOOKS = sorted(p for p in (ROOT / "nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
 EXPORTING = [p for p in NOTEBOOKS if "tutorials" not in p.parts]
 
-SHOWN = [p for p in NOTEBOOKS if p.parent.name in SHOWING and '"output_type"' in p.read_text()]
+SHOWN = [p for p in NOTEBOOKS if p.parent.name in SHOWING]  # with outputs, which `make notebooks` stores
 
 NEAR = 10  # cells after its definition in which a public name is used
 
@@ -159,10 +162,6 @@ def texts(outputs) -> list[str]:
     return ["".join(x) for x in some]
 
 
-def test_there_are_notebooks_with_outputs():
-    assert {by_name(p) for p in SHOWN} >= {f"importers/{tool}.ipynb" for tool in ("bakta", "checkm2", "mmseqs2")}
-
-
 @pytest.mark.parametrize("notebook", SHOWN, ids=by_name)
 def test_what_shows_something_has_its_output(notebook):
     """`make notebooks` stores it; that it is what the cell shows today, nbval checks in `make test`."""
@@ -190,6 +189,20 @@ def test_names_that_are_new_in_each_run_are_not_stored():
     assert stable(job) == "CTS job JOB_ID was not imported into u_USER__autoimport.checkm2: BUCKET/cts"
 
 
+def test_outputs_that_hold_a_credential_are_not_stored():
+    s3 = {"name": "MinIO", "endpoint": "http://localhost:1", "access_key": "desk", "secret_key": "passw0rd"}
+    hidden = credentials({"remote": "sc://localhost:2/;token=abc", "s3": s3})
+    for text in ("the key is desk.", "passw0rd", "http://localhost:1", "token=abc"):
+        cell = nbformat.v4.new_code_cell("show(lake)", outputs=[nbformat.v4.new_output("stream", text=text)])
+        with pytest.raises(SystemExit) as refused:
+            refuse_credentials(nbformat.v4.new_notebook(cells=[cell]), hidden)
+        assert str(refused.value) == (
+            "An output holds a credential of the lake, so none was stored. The cell is:\nshow(lake)"
+        )
+    cell.outputs[0].text = "rows"
+    refuse_credentials(nbformat.v4.new_notebook(cells=[cell]), hidden)
+
+
 @pytest.mark.parametrize("notebook", SHOWN, ids=by_name)
 def test_a_notebook_with_outputs_is_small(notebook):
     assert notebook.stat().st_size <= 150_000
@@ -207,3 +220,34 @@ def test_an_importers_notebook_ends_with_a_plot(notebook):
     source, outputs = shown(notebook)[-1]
     assert any("image/png" in o.get("data", {}) for o in outputs)
     assert all(f"{name}=" in source or f"set_{name}(" in source for name in ("xlabel", "title"))
+
+
+# the recording of the demo
+
+
+def test_a_recording_shows_each_line_when_it_came_and_cuts_long_pauses():
+    svg = picture([(1.0, "$ make demo"), (61.0, "<up> & running"), (61.5, "done")], "make demo")
+    texts = [x.replace("\xa0", " ").strip() for x in ElementTree.fromstring(svg).itertext()]
+    assert [x for x in texts if x in ("$ make demo", "<up> & running", "done")] == [
+        "$ make demo",
+        "<up> & running",
+        "done",
+    ]
+    delays = re.findall(r"line-(\d+)\)'\] \{ animation-delay: ([\d.]+)s", svg)
+    assert delays == [("0", "1.00"), ("1", f"{1 + LONGEST:.2f}"), ("2", f"{1.5 + LONGEST:.2f}")]
+
+
+def test_the_recording_is_of_todays_demo_and_holds_no_path_host_or_time_of_day():
+    """`make recording` renews it."""
+    svg = PICTURE.read_text()
+    text = "\n".join(ElementTree.fromstring(svg).itertext()).replace("\xa0", " ")
+    titles = re.findall(r'yield "([^"]+)"', (ROOT / "cdmeventimporters/dev/lake/demo.py").read_text())
+    assert len(titles) == 5
+    assert [title for title in titles if title not in text] == []
+    assert "column Completeness: '9l.7' is not a number" in text
+    assert (
+        re.findall(
+            r"/(?:home|root|work|Users|tmp|var)/|https?://(?!www\.w3\.org|www\.textualize\.io)|\d\d:\d\d:\d\d", svg
+        )
+        == []
+    )

@@ -111,20 +111,6 @@ def sample(folder: Path, text: str, name: str) -> Path:
     return folder / name
 
 
-def test_without_a_key_everything_else_is_written_and_a_to_do_names_lines(project, tmp_path):
-    text = "gene\tscore\nvgaA\t7.5\npenB\t1.5\nvgaA\t8.5\n"
-    made = scaffold("genes", IMAGE, [sample(tmp_path, text, "1.0/genes.tsv")], project)
-    assert all(file.exists() for file in made.files)
-    said = (
-        "to do: what identifies a row",
-        "lines 2 and 4 of `genes.tsv` have the same `gene`",
-    )
-    [found] = [x for x in lint("genes", project) if x.message == said[0]]
-    cells = json.loads((project / found.file).read_text())["cells"]
-    assert said[1] in "".join(cells[found.number - 1]["source"])
-    assert copied(project, "genes") == {"1.0/genes.tsv": "gene\tscore\nvgaA\t7.5\npenB\t1.5\n"}
-
-
 def test_rows_that_hold_only_numbers_are_named_by_their_file(project, tmp_path):
     made = scaffold("depths", IMAGE, [sample(tmp_path, "depth\tbreadth\n7.5\t0.5\n", "1.0/lakeA.tsv")], project)
     assert made.inferred.table.key == ("sample", CTS_JOB_ID.name, CTS_OUTPUT_FILE.name)
@@ -137,14 +123,6 @@ def test_fixtures_are_a_few_rows_and_all_kinds_of_cells(project, tmp_path):
     scaffold("many", IMAGE, [sample(tmp_path, f"{comments}gene\tn\ttags\n{''.join(rows)}", "1.0/many.tsv")], project)
     [fixture] = copied(project, "many").values()
     assert fixture.splitlines()[20:] == ["gene\tn\ttags", *(rows[n].strip() for n in (0, 1, 2, 3, 4, 700))]
-
-
-def test_no_name_is_changed_that_means_something(project, tmp_path):
-    text = "clade_name\tabundance\nk__Bacteria\t7.5\nk__Bacteria|p__Bacteroidetes\t1.5\n"
-    files = [sample(tmp_path, text, f"{version}/profile.tsv") for version in ("3.0", "4.0")]
-    made = scaffold("clades", IMAGE, files, project)
-    assert set(copied(project, "clades").values()) == {text}
-    assert made.inferred.table.key == ("clade_name", CTS_JOB_ID.name, CTS_OUTPUT_FILE.name)
 
 
 LAYOUTS = {  # text, (layout), rows

@@ -6,7 +6,6 @@ import http.server
 import json
 import re
 import resource
-import shutil
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from selenium import webdriver
+from browser import headless_chromium
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
@@ -24,7 +23,6 @@ from cdmeventimporters.dev.dictionary import entries, table_schema, whole_dictio
 ROOT = Path(__file__).parents[1]  # no import from conftest: these tests run without the lake, too
 TABLES = {entry.short_name: entry for entry in entries()}
 NARROW, WIDE = (390, 844), (1400, 900)
-BROWSER = "The tests of the site need a browser: apt-get install chromium chromium-driver"
 
 
 class Page(HTMLParser):
@@ -185,15 +183,7 @@ def test_the_reference_has_what_comments_say(pages):
 @pytest.fixture(scope="module")
 def browser():
     """A headless Chromium."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.fail(BROWSER)
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as chrome:
+    with headless_chromium() as chrome:
         yield chrome
 
 

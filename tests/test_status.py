@@ -6,8 +6,11 @@ from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from browser import headless_chromium
 from conftest import FORMAT, ROOT
 from promql_parser import parse
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.select import Select
 from typer.testing import CliRunner
 
 from cdmeventimporters.core.log import LOG_COLUMNS, Entry
@@ -242,3 +245,46 @@ def test_text_in_a_page_stays_text(history):
     assert "<img" not in page
     assert page.count("<script") == 2
     assert "&lt;img src=x onerror=alert(2)&gt;" in page
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium."""
+    with headless_chromium() as chrome:
+        yield chrome
+
+
+def test_the_page_in_a_browser_filters_and_shows_hostile_text_as_text(lake, browser, tmp_path):
+    kim, lee = History(lake), History(lake)
+    hostile = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+    kim.write(kim.entry("a", 1, rows=5), kim.entry(hostile, 1, failed=f"CTS job x was not imported: {hostile}"))
+    lee.write(*(lee.entry(f"b{n}", 2) for n in range(3)), lee.bad("c", 3))
+    file = tmp_path / "status.html"
+    file.write_text(as_page(read_status(lake.get_spark(), NOW - timedelta(days=1))))
+    browser.get_log("browser"), browser.get_log("performance")
+    browser.get(file.as_uri())
+
+    def shown(selector):
+        return [e.text for e in browser.find_elements(By.CSS_SELECTOR, selector) if e.is_displayed()]
+
+    def counts():
+        return shown("#imported") + shown("#failed")
+
+    user = Select(browser.find_element(By.NAME, "user"))
+    user.select_by_value(kim.user)
+    assert counts() == ["1", "1"]
+    [reason] = shown("summary")
+    assert f"1 of checkm2, {kim.user}: " in reason
+    assert hostile in reason
+    user.select_by_value(lee.user)
+    assert counts() == ["3", "1"]
+    assert shown("summary") == [f"1 of checkm2, {lee.user}: {BAD}"]
+    bars = browser.find_elements(By.CSS_SELECTOR, "#timeline rect")
+    assert sorted(bar.get_attribute("class") for bar in bars) == ["failed", "imported"]
+    browser.find_element(By.NAME, "text").send_keys("no such text")
+    assert shown("summary") == []
+    assert browser.execute_script("return [document.images.length, document.scripts.length]") == [0, 2]
+    assert browser.get_log("browser") == []
+    events = (json.loads(line["message"])["message"] for line in browser.get_log("performance"))
+    asked = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
+    assert {url for url in asked if not url.startswith("data:")} == {file.as_uri()}

@@ -72,14 +72,15 @@ def _print_guesses(inferred) -> None:
 def _undo(tool: str | None) -> None:
     "Remove what `new` wrote for an importer."
     from cdmeventimporters.dev.author.scaffold import undo
+    from cdmeventimporters.dev.catalog import IMPORTERS
 
     if not tool:
         raise typer.BadParameter("give TOOL")
     with _as_message():
         removed, kept = undo(tool)
-    for said, files in (("removed", removed), ("changed since, and kept", kept)):
-        for file in files:
-            typer.echo(f"  {file} {said}")
+    for said, files in (("Removed:", removed), ("Kept, as they were changed since:", kept)):
+        if files:
+            typer.echo("\n".join([said, *(f"  {file.relative_to(IMPORTERS.parent)}" for file in files)]))
 
 # %% ../../nbs/dev/03_cli.ipynb #27468087
 @app.command("new")

@@ -6,6 +6,7 @@
 __all__ = ['UNKNOWN_VERSION', 'importer_paths', 'rows_alike', 'faults_of', 'Scaffold', 'scaffold', 'undo']
 
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #4d1a9ff8
+import hashlib
 import json
 import keyword
 import os
@@ -16,7 +17,6 @@ import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from hashlib import sha256
 from pathlib import Path
 
 from ...core.files import lines_of, sniff_lines
@@ -576,17 +576,6 @@ def _tell_apart(inferred: InferredTable, folder: Path) -> None:
             inferred.samples[n] = read_sample(file, sample.version)
         taken |= keys
 
-# %% ../../../nbs/dev/author/01_scaffold.ipynb #d8ace22f
-def _record(tool: str, project: Path) -> Path:
-    "Return the file that remembers what was written."
-    return project / ".new" / f"{tool}.json"
-
-# %% ../../../nbs/dev/author/01_scaffold.ipynb #ef93b76a
-def _remember(tool: str, files: Sequence[Path], project: Path) -> None:
-    "Remember files that were written, by their hashes."
-    hashes = {file.relative_to(project).as_posix(): sha256(file.read_bytes()).hexdigest() for file in files}
-    _write_all({_record(tool, project): json.dumps(hashes, indent=1).encode()})
-
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #3ca203bd
 @dataclass
 class Scaffold:
@@ -626,7 +615,7 @@ def scaffold(
         _write_all(copies | texts)
         _run("ruff", "format", "--quiet", notebook, project=project)
         _run("nbdev_export", project=project)
-        _remember(tool, [notebook, spec, module, *copies], project)
+        _remember(tool, project, [notebook, spec, module, *copies])
     renamed = [copy for copy, s, was in zip(copies, few.samples, short, strict=True) if s is not was]
     return Scaffold(project, [notebook, spec, module, *copies], inferred, renamed)
 
@@ -661,28 +650,42 @@ def _run(command: str, *arguments: str | Path, project: Path) -> None:
     if ran.returncode:
         raise UsageError(f"{command} failed: {(ran.stderr or ran.stdout).strip()[-500:]}")
 
-# %% ../../../nbs/dev/author/01_scaffold.ipynb #4a4e0315
+# %% ../../../nbs/dev/author/01_scaffold.ipynb #eab39274
+def _memory(tool: str, project: Path) -> Path:
+    "Return the file that remembers what was made."
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "cdm-event-importers/new" / f"{tool}-{_checksum(str(project.resolve()).encode())[:8]}.json"
+
+# %% ../../../nbs/dev/author/01_scaffold.ipynb #c8c2f10f
+def _checksum(content: bytes) -> str:
+    "Return the SHA-256 of content."
+    return hashlib.sha256(content).hexdigest()
+
+# %% ../../../nbs/dev/author/01_scaffold.ipynb #d6dce345
+def _remember(tool: str, project: Path, files: Sequence[Path]) -> None:
+    "Remember the files of an importer that was made."
+    checksums = {file.relative_to(project).as_posix(): _checksum(file.read_bytes()) for file in files}
+    _write_all({_memory(tool, project): json.dumps(checksums).encode()})
+
+# %% ../../../nbs/dev/author/01_scaffold.ipynb #dd33613f
 def undo(
-    tool: str,  # the name of the importer
-    project: Path = IMPORTERS.parent,  # or a copy of it
-) -> tuple[list[str], list[str]]:  # paths within the project: of files that were removed, and of those that were kept
-    "Remove what `scaffold` wrote and nobody changed; raise `UsageError` if nothing tells what it wrote."
-    record = _record(tool, project)
-    if not record.exists():
-        raise UsageError(
-            f"Nothing tells what `new` wrote for {tool}: .new/{tool}.json is missing. Remove its files by hand."
-        )
-    hashes = json.loads(record.read_text())
-    there = [name for name in hashes if (project / name).exists()]
-    kept = [name for name in there if sha256((project / name).read_bytes()).hexdigest() != hashes[name]]
-    notebook, _, module, data = importer_paths(tool)
-    kept += [module] * (notebook in kept and module in there and module not in kept)  # the notebook exports it
-    removed = [name for name in there if name not in kept]
-    for name in removed:
-        (project / name).unlink()
-    for folder in sorted((project / data).glob("**/"), reverse=True):
-        if not any(folder.iterdir()):
+    tool: str,
+    project: Path = IMPORTERS.parent,
+) -> tuple[list[Path], list[Path]]:  # the files that were removed, and those that are kept
+    "Remove the files of an importer that `scaffold` made, unless they were changed since; raise `UsageError` if it made none here."
+    memory = _memory(tool, project)
+    if not memory.exists():
+        raise UsageError(f"No importer {tool} was made here by `cdm-importers new`, so there is nothing to undo.")
+    made = {project / name: checksum for name, checksum in json.loads(memory.read_text()).items()}
+    there = [file for file in made if file.exists()]
+    notebook, _, module, _ = (project / place for place in importer_paths(tool))
+    changed = {file for file in there if _checksum(file.read_bytes()) != made[file]}
+    changed |= {module} if notebook in changed else set()  # which exports it
+    removed = [file for file in there if file not in changed]
+    for file in (*removed, memory):
+        file.unlink()
+    for folder in sorted({folder for file in removed for folder in file.parents if tool in folder.parts}, reverse=True):
+        if folder.is_relative_to(project / importer_paths(tool)[-1]) and not any(folder.iterdir()):
             folder.rmdir()
-    record.unlink()
     _run("nbdev_export", project=project)
-    return removed, kept
+    return removed, [file for file in there if file not in removed]

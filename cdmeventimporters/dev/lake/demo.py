@@ -149,8 +149,8 @@ def _main() -> None:
         raise UsageError("\n".join(found))
     console.print(_WHY, highlight=False)
     jars()
-    for importer in load_importers().values():
-        console.print(f"importer {importer.py_module} for {importer.image}", highlight=False)
+    names = sorted(importer.file.stem for importer in load_importers().values())
+    console.print(f"{len(names)} importers: {', '.join(names)}.\n", highlight=False)
     with _started(console) as lake:
         show(lake, play(lake, console), console)
     console.print(f"The lake is gone. That took {time.monotonic() - start:.0f} s.\n", highlight=False)
