@@ -3,6 +3,7 @@
 import functools
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -54,6 +55,35 @@ def cdm_importers(*arguments, cwd=None, env=os.environ) -> subprocess.CompletedP
     """What the command line says, in a process of its own."""
     command = [Path(sys.executable).parent / "cdm-importers", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, env={**env, "COLUMNS": "200"}, capture_output=True, text=True)
+
+
+def in_project(project: Path, *arguments) -> subprocess.CompletedProcess:
+    """What the command says in a project."""
+    return cdm_importers(*arguments, cwd=project.parent, env=os.environ | {"PYTHONPATH": str(project)})
+
+
+def written(project: Path) -> dict[str, bytes]:
+    """All files of a project, apart from caches."""
+    files = (p for p in project.rglob("*") if p.is_file() and p.suffix != ".pyc" and ".ruff_cache" not in p.parts)
+    return {str(p.relative_to(project)): p.read_bytes() for p in files}
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory) -> Path:
+    """A copy of the project, of which tests take copies."""
+    folder = tmp_path_factory.mktemp("project")
+    for part in ("nbs/importers", "cdmeventimporters", "tests/data"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    for part in ("settings.ini", "pyproject.toml"):
+        shutil.copy(ROOT / part, folder)
+    return folder
+
+
+@pytest.fixture
+def project(pristine, tmp_path, monkeypatch) -> Path:
+    """A project to write into."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # which remembers what `new` wrote
+    return shutil.copytree(pristine, tmp_path / "project")
 
 
 def pytest_configure(config):

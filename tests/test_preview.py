@@ -177,22 +177,22 @@ FAULTY = {
     "renamed": (
         {"mine.csv": b"gene1\tK00001\n"},
         "No importer takes ./mine.csv: no layout of an importer that takes such a name fits its content. "
-        "`cdm-importers list` names the importers, and --importer says what one of them expects.",
+        "`uv run cdm-importers list` names the importers, and --importer says what one of them expects.",
     ),
     "unknown": (
         {"notes.tsv": b"day\tnote\n"},
         "No importer takes ./notes.tsv: no layout of an importer that takes such a name fits its content. "
-        "`cdm-importers list` names the importers, and --importer says what one of them expects.",
+        "`uv run cdm-importers list` names the importers, and --importer says what one of them expects.",
     ),
     "empty and unknown": (
         {"notes.tsv": b"\n"},
         "No importer takes ./notes.tsv: it is empty. "
-        "`cdm-importers list` names the importers, and --importer says what one of them expects.",
+        "`uv run cdm-importers list` names the importers, and --importer says what one of them expects.",
     ),
     "binary": (
         {"plot.png": b"\x89PNG\r\n\x1a\n\0\0\0\r"},
         "No importer takes ./plot.png: it is not UTF-8. "
-        "`cdm-importers list` names the importers, and --importer says what one of them expects.",
+        "`uv run cdm-importers list` names the importers, and --importer says what one of them expects.",
     ),
     "ambiguous name": (
         {"stats.log": b"done\n"},
@@ -315,10 +315,10 @@ def test_importers_that_cannot_be_used_are_named(folder, monkeypatch):
     Path("lake_cluster.tsv").write_text("a\tb\n")
     status, said = run("lake_cluster.tsv")
     assert status == 0
-    assert said.endswith("\nmash cannot be imported, and is left out; `cdm-importers check mash` says why.")
+    assert said.endswith("\nmash cannot be imported, and is left out; `uv run cdm-importers check mash` says why.")
     assert run("lake_cluster.tsv", "--importer", "mash") == (
         1,
-        "cdmeventimporters.mash cannot be imported; `cdm-importers check mash` says why.",
+        "cdmeventimporters.mash cannot be imported; `uv run cdm-importers check mash` says why.",
     )
     status, said = run("lake_cluster.tsv", "--importer", "ribo")
     assert (status, said.split(";")[0]) == (1, "No importer is called ribo")

@@ -14,7 +14,7 @@ import pickle
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -44,14 +44,17 @@ _MODULE = re.compile(r"\w+(\.\w+)*", re.ASCII)
 
 # %% ../../nbs/dev/01_catalog.ipynb #ea31b73e
 _KEYS = ("name", "py_module", "image", "importer_meta")
+_META = ("table", "deltatable", "tables", "on_bad_row", "history")
 
 
-def _unknown_keys(text: dict) -> Iterator[str]:
-    "Yield a sentence on each key that CSEP would not look at."
-    for key in map(str, text):
-        if key not in _KEYS:
-            [meant] = get_close_matches(key, _KEYS, n=1) or [""]
-            yield f"has an unknown key `{key}:`" + (f"; did you mean `{meant}:`?" if meant else "")
+def _misspelt(keys: Iterable, known: Sequence[str]) -> dict[str, str]:
+    "Map each key that is unknown to the known one that is meant, empty if none is like it."
+    return {key: "".join(get_close_matches(key, known, n=1)) for key in map(str, keys) if key not in known}
+
+
+def _unknown_key(key: str, meant: str) -> str:
+    "Return the sentence on a key that nobody looks at."
+    return f"has an unknown key `{key}:`" + (f"; did you mean `{meant}:`?" if meant else "")
 
 # %% ../../nbs/dev/01_catalog.ipynb #3ee0ec68
 def _text_problems(text) -> Iterator[str]:
@@ -61,14 +64,16 @@ def _text_problems(text) -> Iterator[str]:
     elif not isinstance(text, dict):
         yield "is not an importer: `name:`, `py_module:`, `image:` and `importer_meta:` are expected"
     else:
-        yield from _unknown_keys(text)
-        for key in ("name", "py_module", "image"):
+        unknown = _misspelt(text, _KEYS)
+        yield from (_unknown_key(*both) for both in unknown.items())
+        for key in (key for key in ("name", "py_module", "image") if key not in unknown.values()):
             if not isinstance(text.get(key), str) or not text[key].strip():
                 yield f"has no `{key}:`"
             elif key == "py_module" and not _MODULE.fullmatch(text[key]):
                 yield f"has a `py_module:` that is not a module name: {text[key]!r}"
         yield from image_problems(str(text.get("image") or ""))
-        yield from _meta_problems(text.get("importer_meta"))
+        if "importer_meta" not in unknown.values():
+            yield from _meta_problems(text.get("importer_meta"))
 
 # %% ../../nbs/dev/01_catalog.ipynb #3a2c080f
 def image_problems(image: str) -> Iterator[str]:
@@ -80,7 +85,11 @@ def image_problems(image: str) -> Iterator[str]:
 
 # %% ../../nbs/dev/01_catalog.ipynb #17f710d9
 def _meta_problems(meta) -> Iterator[str]:
-    "Yield what an import would refuse in `importer_meta`."
+    "Yield what is misspelt in `importer_meta`, or else what an import would refuse; keys that are like no other are the importer's own."
+    misspelt = {key: meant for key, meant in _misspelt(meta if isinstance(meta, dict) else (), _META).items() if meant}
+    yield from (_unknown_key(*both) for both in misspelt.items())
+    if misspelt:
+        return
     for judge in (named_tables, read_options):
         try:
             judge({} if meta is None else meta)
@@ -187,7 +196,8 @@ def _probe(
 ) -> dict[str, dict]:
     "Import modules in another process, and return what they are like."
     env = {**os.environ, "PYTHONPATH": str(folder.resolve().parent)}
-    ran = subprocess.run([sys.executable, "-c", _PROBE, *modules], env=env, capture_output=True, text=True)
+    command = [sys.executable, "-P", "-c", _PROBE, *modules]  # -P: not the importers of the folder that we are in
+    ran = subprocess.run(command, env=env, capture_output=True, text=True)
     last = (ran.stdout.strip() or ran.stderr.strip() or "nothing").splitlines()[-1]
     broken = {"error": f"it ends Python: {last}"}
     return dict.fromkeys(modules, broken) if ran.returncode else json.loads(last)
@@ -279,7 +289,7 @@ def overview(
     for text in _sound(folder).values():
         meta, stem = text["importer_meta"], text["py_module"].rsplit(".", 1)[-1]
         tables = list(meta.get("tables", {}).values()) or [meta.get("table") or meta.get("deltatable")]
-        counts = [str(len(table.tool_columns)) for table in declared.get(text["py_module"], [])]
+        counts = [len(table.tool_columns) for table in declared.get(text["py_module"], [])]
         versions = sorted(x.name for x in (Path(folder).parent / "tests/data" / stem).glob("*") if x.is_dir())
-        rows.append([text["name"], text["image"], "\n".join(tables), "\n".join(counts), "\n".join(versions)])
+        rows.append([text["name"], text["image"], tables, counts, versions])
     return pd.DataFrame(rows, columns=["importer", "image", "tables", "columns", "versions"])

@@ -7,6 +7,7 @@ __all__ = ['app', 'dictionary', 'run', 'replay', 'backfill', 'sql', 'log', 'stat
 
 # %% ../../nbs/dev/03_cli.ipynb #e1d35807
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,10 +55,37 @@ def _count(number: int, what: str) -> str:
     "Return a number and its noun, in the plural if need be."
     return f"{number} {what}{'s' * (number != 1)}"
 
+# %% ../../nbs/dev/03_cli.ipynb #e3d13bd0
+def _print_guesses(inferred) -> None:
+    "Print how the samples are read, and what is inferred of each column, with its evidence."
+    from cdmeventimporters.dev.author.infer import evidence
+    from cdmeventimporters.dev.author.scaffold import rows_alike
+
+    lines = [(*found[:-1], found.doubt or "sure") for found in evidence(inferred)]
+    _print_table(["column", "type", "na_values", "why", "how sure"], lines)
+    typer.echo(f"Files: {inferred.table.files}, with {' or '.join(map(str, inferred.table.layouts))}.")
+    typer.echo(f"Key: {', '.join(inferred.table.key)}.")
+    if not inferred.keys:
+        typer.echo(rows_alike(inferred))
+
+# %% ../../nbs/dev/03_cli.ipynb #9f39e567
+def _undo(tool: str | None) -> None:
+    "Remove what `new` wrote for an importer."
+    from cdmeventimporters.dev.author.scaffold import undo
+    from cdmeventimporters.dev.catalog import IMPORTERS
+
+    if not tool:
+        raise typer.BadParameter("give TOOL")
+    with _as_message():
+        removed, kept = undo(tool)
+    for said, files in (("Removed:", removed), ("Kept, as they were changed since:", kept)):
+        if files:
+            typer.echo("\n".join([said, *(f"  {file.relative_to(IMPORTERS.parent)}" for file in files)]))
+
 # %% ../../nbs/dev/03_cli.ipynb #27468087
 @app.command("new")
 def _new(
-    tool: Annotated[str, typer.Argument(help="Name of the importer, such as checkm2.")],
+    tool: Annotated[str | None, typer.Argument(help="Name of the importer, such as checkm2.")] = None,
     image: Annotated[str | None, typer.Option(help="The tool's image, without tag or digest.")] = None,
     sample: Annotated[
         list[str] | None,
@@ -68,41 +96,42 @@ def _new(
     ] = None,
     more: Annotated[list[str] | None, typer.Argument(metavar="[[VERSION=]FILE]...", help="More of them.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be declared; write nothing.")] = False,
-    undo: Annotated[bool, typer.Option("--undo", help="Remove what this command wrote and nobody changed.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Remove what was written for TOOL and nobody changed.")] = False,
 ) -> None:
     "Make an importer from samples of a tool's output: notebook, YAML file and fixtures, ready to run. Overwrites nothing."
-    from cdmeventimporters.dev.author.infer import Evidence, evidence
-    from cdmeventimporters.dev.author.scaffold import scaffold
-
     if undo:
         return _undo(tool)
-    if not image or not sample:
-        missing = [name for name, value in (("--image", image), ("--sample", sample)) if not value]
-        raise typer.BadParameter(f"give {' and '.join(missing)}")
+    files = [*(sample or ()), *(more or ())]
+    asked = (("TOOL", tool), ("--image", image), ("--sample", files))
+    if missing := [name for name, value in asked if not value]:
+        raise typer.BadParameter(f"give {', '.join(missing[:-1])}{' and ' * (len(missing) > 1)}{missing[-1]}")
+    from cdmeventimporters.dev.author.scaffold import scaffold
+    from cdmeventimporters.dev.catalog import yaml_problems
+
     with _as_message():
-        made = scaffold(tool, image, [*sample, *(more or ())], dry_run=dry_run)
-    _print_table(list(Evidence._fields), evidence(made.inferred))
-    if dry_run:
-        typer.echo(f"Key: {', '.join(made.inferred.table.key)}. Nothing was written.")
-        return
-    typer.echo(f"{tool} has an importer, which runs on its {_count(len(made.inferred.samples), 'sample')}:")
+        made = scaffold(tool, image, files, dry_run=dry_run)
+    _print_guesses(made.inferred)
+    typer.echo("Nothing was written." if dry_run else _next_steps(made, tool))
+    _warn(yaml_problems())
+
+# %% ../../nbs/dev/03_cli.ipynb #98c1379b
+def _next_steps(made, tool: str) -> str:
+    "Return what was written, and the commands that come next."
+    lines = [f"{tool} has an importer, which runs on its {_count(len(made.inferred.samples), 'sample')}:"]
     for file in made.files:
         other_names = " (genomes that a newer sample has, too, have other names)" if file in made.renamed else ""
-        typer.echo(f"  {file.relative_to(made.project)}{other_names}")
-    typer.echo(f"{made.to_do} TODOs mark what the samples do not tell. Fill them in and run the notebook (make lab),")
-    typer.echo(f"then: make export && uv run cdm-importers check {tool}")
-
-
-def _undo(tool: str) -> None:
-    "Remove an importer that was made."
-    from cdmeventimporters.dev.author.scaffold import undo
-    from cdmeventimporters.dev.catalog import IMPORTERS
-
-    with _as_message():
-        removed, kept = undo(tool)
-    for said, files in (("Removed:", removed), ("Kept, as they were changed since:", kept)):
-        if files:
-            typer.echo("\n".join([said, *(f"  {file.relative_to(IMPORTERS.parent)}" for file in files)]))
+        lines.append(f"  {file.relative_to(made.project)}{other_names}")
+    return "\n".join(
+        [
+            *lines,
+            f"{made.to_do} TODOs mark what the samples do not tell. Fill them in and run the notebook:",
+            f"  cd {shlex.quote(str(made.project))} && make lab",
+            "Then:",
+            f"  cd {shlex.quote(str(made.project))} && make export && uv run cdm-importers check {tool}",
+            "To take it all back:",
+            f"  cd {shlex.quote(str(made.project))} && uv run cdm-importers new {tool} --undo",
+        ]
+    )
 
 # %% ../../nbs/dev/03_cli.ipynb #9e9da5fb
 @app.command("check")
@@ -153,10 +182,11 @@ def _list(as_json: _AsJson = False, as_markdown: _AsMarkdown = False) -> None:
 
     importers = overview()
     if as_json:
-        typer.echo(json.dumps([{k: v.split("\n") if k in ("tables", "columns", "versions") else v for k, v in row.items()} for row in importers.to_dict("records")], indent=1))  # fmt: skip
+        typer.echo(json.dumps(importers.to_dict("records"), indent=1))
     else:
-        _print(importers, markdown=as_markdown)
-    _warn(problems() if any(importers["columns"] == "") else yaml_problems())
+        lines = importers.map(lambda cell: "\n".join(map(str, cell)) if isinstance(cell, list) else cell)
+        _print(lines, markdown=as_markdown)
+    _warn(yaml_problems() if all(importers["columns"]) else problems())
 
 # %% ../../nbs/dev/03_cli.ipynb #f6091121
 def _tables_to_describe(tool: str | None) -> list:
@@ -167,7 +197,7 @@ def _tables_to_describe(tool: str | None) -> list:
     module = find_importer(tool).py_module if tool else None
     declared = declared_tables()
     if module and not declared.get(module):
-        raise UsageError(f"{module} cannot be imported; `cdm-importers check {tool}` says why.")
+        raise UsageError(f"{module} cannot be imported; `uv run cdm-importers check {tool}` says why.")
     return declared[module] if module else [table for tables in declared.values() for table in tables]
 
 # %% ../../nbs/dev/03_cli.ipynb #416083ae
@@ -342,10 +372,12 @@ def replay(
     with _as_message():
         from rich.console import Console
 
+        from cdmeventimporters.dev.catalog import yaml_problems
         from cdmeventimporters.dev.operate import replay as work
         from cdmeventimporters.dev.operate.named_spark import named_spark
         from cdmeventimporters.dev.terminal import progress
 
+        _warn(yaml_problems())
         console, jobs = Console(), [x for file in files or [] for x in work.read_documents(file)]
         with console.status("starting Spark …"):
             spark = named_spark()
@@ -373,12 +405,13 @@ def backfill(
     with _as_message():
         from rich.console import Console
 
-        from cdmeventimporters.dev.catalog import find_importer
+        from cdmeventimporters.dev.catalog import find_importer, yaml_problems
         from cdmeventimporters.dev.operate import backfill as work
         from cdmeventimporters.dev.operate.log import point_in_time
         from cdmeventimporters.dev.operate.named_spark import named_spark
         from cdmeventimporters.dev.terminal import progress
 
+        _warn(yaml_problems())
         importer, (first, end) = find_importer(tool), (point_in_time(x) if x else None for x in (since, until))
         console = Console(stderr=True)
         with console.status("listing jobs …"):

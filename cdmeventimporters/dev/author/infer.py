@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['LARGEST', 'SEPARATORS', 'NA_VALUES', 'TO_DO', 'read_lines', 'separator_of', 'Sample', 'read_sample', 'Field',
-           'version_order', 'unite', 'na_values_in', 'list_separator', 'type_of', 'column_names', 'common_na_values',
-           'find_keys', 'files_of', 'InferredTable', 'infer_table', 'Evidence', 'evidence']
+           'version_order', 'unite', 'na_values_in', 'values_among', 'list_separator', 'type_of', 'may_be_identifiers',
+           'column_names', 'common_na_values', 'find_keys', 'are_serial', 'files_of', 'sample_in_name', 'InferredTable',
+           'infer_table', 'Evidence', 'evidence']
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #6222afa3
+import json
 import re
 from codecs import BOM_UTF8
 from collections.abc import Collection, Iterator, Sequence
@@ -33,7 +35,7 @@ def read_lines(file: Path) -> list[str]:
     content = file.read_bytes()
     if len(content) > LARGEST:
         raise UsageError(
-            f"{file} has {len(content) / 1e6:.1f} MB, and samples are kept in the project: shorten it, for example with `head -n 50`."
+            f"{file} has {len(content) / 1e6:.1f} MB, and some hundred rows tell as much: shorten it, for example with `head -n 500`."
         )
     lines = lines_of(file.name, content)
     if any(line._broken or "\0" in line._line for line in lines):
@@ -60,11 +62,16 @@ def _has_numbers(rows: Sequence[Sequence[str]]) -> bool:
     columns = ([cell for cell in column if cell and cell not in NA_VALUES] for column in zip(*rows, strict=False))
     return any(cells and all(map(_is_number, cells)) for cells in columns)
 
+# %% ../../../nbs/dev/author/00_infer.ipynb #63b43831
+def _fields(line: str, separator: str) -> list[str]:
+    "Return the fields of a line, without the quotes around them."
+    return [field.strip('"') for field in re.split(separator, line)]
+
 # %% ../../../nbs/dev/author/00_infer.ipynb #c2536057
 def separator_of(lines: Sequence[str]) -> str | None:
     "Return what separates the fields of these lines; None if they are not rows."
     for separator in SEPARATORS:
-        rows = [re.split(separator, line) for line in lines]
+        rows = [_fields(line, separator) for line in lines]
         fewest, most = min(map(len, rows)), max(map(len, rows))
         plain = (
             separator == "\t"
@@ -76,9 +83,15 @@ def separator_of(lines: Sequence[str]) -> str | None:
         usual = fewest * 2 > most or sum(len(row) == most for row in rows) * 2 > len(rows)
         if separator == "\t" and fewest > 1 and usual:
             return separator
-        if separator == " +" and fewest > 3 and _has_numbers([row[: fewest - 1] for row in rows]):
+        aligned = sum("  " in line.strip() for line in lines) * 2 > len(lines)  # prose has single spaces
+        if separator == " +" and fewest > 3 and aligned and _has_numbers([row[: fewest - 1] for row in rows]):
             return separator
     return None
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #0d2a9d3b
+def _shape(cell: str) -> str:
+    "Return a cell with each number in it as 0."
+    return re.sub(r"\d+", "0", cell)
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #156d351f
 def _is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
@@ -91,8 +104,10 @@ def _is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
             contrast += not _is_number(name) and name not in NA_VALUES
     if contrast or agreement:
         return contrast >= agreement
-    known = {cell for row in rows for cell in row}
-    return not any(name in known or re.search(r"\d", name) or not _NAME.fullmatch(name) for name in first if name)
+    known, columns = {cell for row in rows for cell in row}, zip(*rows, strict=False)
+    alike = {name for name, cells in zip(first, columns, strict=False) if _shape(name) in map(_shape, cells)}
+    coded = {name for name in first if re.search(r"\d", name) and (not rows or name in alike)}
+    return not any(name in known | coded or not _NAME.fullmatch(name) for name in first if name)
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #7aa97534
 @dataclass
@@ -104,18 +119,18 @@ class Sample:
     layout: Layout
     names: list[str]  # of its fields
     rows: list[list[str]]  # cells
-    lines: list[str]  # those of the rows
+    lines: list[str]  # those of the rows; of several rows each, where a line has a column for each sample
 
     @property
     def places(self) -> list[int]:
-        "The place of each row's line among those of the file, from 0."
+        "The place of each row's line among those of the file, from 0: that of the first line, if a row spans several."
         places, lines = [], iter(self.lines)
         wanted = next(lines, None)
         for place, line in enumerate(self.file.read_bytes().removeprefix(BOM_UTF8).decode().split("\n")):
             if line.removesuffix("\r") == wanted:
                 places.append(place)
                 wanted = next(lines, None)
-        return places
+        return [place for place in places for _ in range(len(self.rows) // len(self.lines))]
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #035e306f
 _RULE = re.compile(r"[-=+# \t]*[-=]{3,}[-=+# \t]*")
@@ -130,17 +145,126 @@ def _comments(lines: list[str]) -> list[str]:
         return []
     return marked or [line for line in lines if _RULE.fullmatch(line)]
 
+# %% ../../../nbs/dev/author/00_infer.ipynb #d2f568b7
+def _stands_above(header: str, line: str) -> bool:
+    "Whether each name of a header begins or ends where a field of a line does, the first one apart."
+    names, fields = ([found.span() for found in re.finditer(r"\S+(?: \S+)*", x)] for x in (header, line))
+    return len(names) == len(fields) and all(
+        a[0] == b[0] or a[1] == b[1] for a, b in list(zip(names, fields, strict=True))[1:]
+    )
+
 # %% ../../../nbs/dev/author/00_infer.ipynb #22806f80
-def _commented_header(lines: list[str], body: list[str]) -> str | None:
-    "Return the line that names the columns after a `#`, if there is one: the last one before the rows, apart from rules."
+def _commented_header(lines: list[str], body: list[str], separator: str) -> str | None:
+    "Return the line that names the columns after a `#`, if there is one: the last one before the rows with as many fields, or one less."
     before = [line for line in lines[: lines.index(body[0])] if line.startswith("#") and not _RULE.fullmatch(line)]
-    fields = min(line.count("\t") for line in body)
-    return before[-1] if before and before[-1].count("\t") >= fields - (fields > 1) > 0 else None
+    fields = min(len(re.split(separator, line)) for line in body)
+    fit = [line for line in before if len(re.split(separator, line)) >= fields - (fields > 2) > 1]
+    fit = [x for x in fit if separator in ("\t", COMMA) or _stands_above(x, body[0])]
+    return fit[-1] if fit else None
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #df6ed324
 def _comment(comments: list[str]) -> str | None:
     "Return how comments begin."
     return next((x for x in ("##", "#", "--", "==") if comments and all(line.startswith(x) for line in comments)), None)
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #7e161ee4
+_MEASURE = re.compile(
+    r"(?i)^#|[(%]|(?<![a-z])(number|total|average|mean|median|length|size|N50|L50|GC|count|ratio)(?![a-z])"
+)
+_COLON = ":(?: +|$)"
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #2429d64b
+def _transposed_sample(file: Path, version: str, lines: list[str]) -> Sample | None:
+    "Return the sample whose lines are fields; None if they are not."
+    separator = _COLON if all(re.match(r"[^\t:]{1,40}:( |$)", line) for line in lines) else "\t"
+    rows = [re.split(separator, line) for line in lines]
+    names, values = [row[0] for row in rows], [cell for row in rows for cell in row[1:]]
+    if len({*names}) < len(lines) or {len(row) for row in rows} != {len(rows[0])} or len(rows[0]) < 2:
+        return None
+    measures, numbers = sum(map(bool, map(_MEASURE.search, names))), sum(map(_is_number, values))
+    if len(lines) < 2 or (separator == "\t" and (measures * 2 < len(names) or numbers * 2 < len(values))):
+        return None
+    begin = names[0] + (":" if separator == _COLON else separator)
+    cells = [list(row) for row in zip(*rows, strict=True)][1:]
+    return Sample(file, version, Layout(begin, transposed=True, separator=separator), names, cells, lines[:1])
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #1cab364b
+def _objects(text: str) -> list[dict] | None:
+    "Return the JSON objects of a text: one, a list of them, or several one after the other; None if it is not JSON."
+    one_by_one = re.sub(r"}\s*{", "},{", text)
+    for whole in (text, f"[{one_by_one}]"):
+        try:
+            found = json.loads(whole)
+        except ValueError:
+            continue
+        objects = found if isinstance(found, list) else [found]
+        return objects if objects and all(isinstance(one, dict) for one in objects) else None
+    return None
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #6b02fa66
+def _value_pattern(name: str) -> str:
+    "Return the pattern of a field of a JSON object: what its quotes hold, or what ends at a comma, a brace or a space."
+    return rf'{re.escape(json.dumps(name, ensure_ascii=False))}\s*:\s*"?((?<=")(?:[^"\\]|\\.)*|[^",}}\s]+)'
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #0edb1a78
+def _json_sample(file: Path, version: str, lines: list[str]) -> Sample | None:
+    "Return the sample whose rows are JSON objects; None if they are not. Raise `UsageError` if patterns cannot read them."
+    if not (objects := _objects("\n".join(lines))):
+        return None
+    begin = next(line[: line.index("{") + 1] for line in lines if "{" in line)
+    starts = [n for n, line in enumerate(lines) if line.startswith(begin)]
+    texts = ["\n".join(lines[n:end]) for n, end in zip(starts, [*starts[1:], len(lines)], strict=True)]
+    names = list(dict.fromkeys(name for one in objects for name in one))
+    rows = [[found[1] if (found := re.search(_value_pattern(name), text)) else "" for name in names] for text in texts]
+    if rows != [[_plain(one.get(name, "")) for name in names] for one in objects]:
+        raise UsageError(
+            f"{file} is JSON that the engine cannot read: expected objects of plain values, each beginning on a line of its own. Convert it to a table first."
+        )
+    listed = lines[0].strip() == "["
+    end = "]" if listed else begin if re.search(r"}\s*$", lines[starts[0]]) else "}"
+    fields = {name: _value_pattern(name) for name in names}
+    layout = Layout(header=None, record=(begin, end), fields=fields, comment="[" if listed else None)
+    return Sample(file, version, layout, names, rows, [lines[n] for n in starts])
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #59c1fbf6
+def _plain(value) -> str:
+    "Return a value as it is spelt in JSON, without quotes."
+    return json.dumps(value, ensure_ascii=False).strip('"')
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #6f84faa1
+_READS = re.compile(r"[._ ](sorted\.bam|bam|sam|fastq|fq|fastq\.gz|fq\.gz)$")
+
+
+def _samples_in(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    "Map headers to the sample and the measure that they name, if each sample has each measure."
+    able = [
+        name for name in names if re.match(r"\S*[\d._]\S* [^(\s]", name) and not _MEASURE.search(name.split(" ")[0])
+    ]
+    pairs = {name: tuple(name.split(" ", 1)) for name in able}
+    if not pairs:
+        pairs = {name: (name[: end.start()], end[0]) for name in names if (end := _READS.search(name))}
+    samples, measures = ({pair[n] for pair in pairs.values()} for n in (0, 1))
+    return pairs if len(pairs) == len(samples) * len(measures) and (len(samples) > 1 or len(measures) > 1) else {}
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #fcae038f
+def _unpivoted(sample: Sample) -> Sample:
+    "Return the same with a row for each sample, if it has a column for each."
+    columns = zip(sample.names, zip(*sample.rows, strict=True), strict=True)
+    pairs = _samples_in([name for name, cells in columns if _has_numbers([[cell] for cell in cells])])
+    fixed = [n for n, name in enumerate(sample.names) if name not in pairs]
+    if not pairs or not fixed or sample.layout.fields or sample.layout.header is None:
+        return sample
+    places = {pair: sample.names.index(name) for name, pair in pairs.items()}
+    samples, measures = (list(dict.fromkeys(pair[n] for pair in places)) for n in (0, 1))
+    start = r"(\S+) " if measures[0][0] not in "._ " else "(.+)"
+    names = [*(sample.names[n] for n in fixed), "Sample", *measures]
+    layout = replace(sample.layout, wide=("Sample", f"{start}({'|'.join(map(re.escape, measures))})"))
+    rows = [
+        [*(row[n] for n in fixed), one, *(row[places[one, measure]] for measure in measures)]
+        for row in sample.rows
+        for one in samples
+    ]
+    return replace(sample, layout=layout, names=names, rows=rows)
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #c4e3fb8c
 def read_sample(
@@ -149,6 +273,9 @@ def read_sample(
 ) -> Sample:
     "Parse a sample; raise `UsageError` if it is not a table."
     lines = read_lines(file)
+    for read in (_json_sample, _transposed_sample):
+        if sample := read(file, version, lines):
+            return sample
     comments = _comments(lines)
     body = [line for line in lines if line not in comments]
     if body and all(line.startswith("\t") for line in body):
@@ -158,7 +285,7 @@ def read_sample(
         raise UsageError(
             f"{file} is not a table: neither tabs nor commas nor spaces split its lines into the same number of fields."
         )
-    header = _commented_header(lines, body) if body and separator == "\t" and comments else None
+    header = _commented_header(lines, body, separator) if body and separator != " +" and comments else None
     comments = [line for line in comments if line != header]
     if body and not header and _is_header(*_split_off(body, separator)):
         header, *body = body
@@ -166,18 +293,18 @@ def read_sample(
         raise UsageError(
             f"{file} has no rows, so the types of its columns cannot be inferred: take a sample with a few rows."
         )
-    return _parse_sample(file, version, header, body, separator, _comment(comments))
+    return _unpivoted(_parse_sample(file, version, header, body, separator, _comment(comments)))
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #575c6607
 def _split_off(body: list[str], separator: str) -> tuple[list[str], list[list[str]]]:
     "Return the fields of the first line, and those of the others."
-    first, *rows = (re.split(separator, line) for line in body)
-    return [field.strip('"') for field in first], rows
+    first, *rows = (_fields(line, separator) for line in body)
+    return first, rows
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #b66015ba
 def _names(header: str | None, separator: str, width: int) -> tuple[list[str], bool]:
     "Return the names of the fields, and whether the layout has to list them."
-    found = [name.strip('"') for name in re.split(separator, header)] if header else []
+    found = _fields(header, separator) if header else []
     missing = width - len(found)
     names = [*(f"field_{n}" for n in range(1, missing + 1)), *found]
     names = [name or f"field_{n}" for n, name in enumerate(names, 1)]
@@ -269,9 +396,18 @@ def na_values_in(values: Sequence[str]) -> tuple[str, ...]:
     found = {value for value in values if value in NA_VALUES}
     return tuple(sorted(found - {"-"} if "+" in values else found))
 
+# %% ../../../nbs/dev/author/00_infer.ipynb #477a25b8
+def values_among(
+    words: Sequence[str],  # declared as NULL
+    values: Sequence[str],  # the other cells of the column
+) -> list[str]:
+    "Return the null words that look like the other cells: `-` beside `+`, `NA` beside `EU`."
+    codes = {len(value) for value in values if value.isalpha()} if all(map(str.isalpha, values)) else set()
+    return [word for word in words if (word == "-" and "+" in values) or (word.isalpha() and codes == {len(word)})]
+
 # %% ../../../nbs/dev/author/00_infer.ipynb #d1be3f73
 _NAMES = re.compile(
-    r"(?i)(?<![a-z])(id|name|accession|locus|tag|version|date|code|file|sample|genome|bin|query|gene|ST)s?$"
+    r"(?i)(?<![a-z])(id|name|accession|locus|tag|version|date|code|file|sample|assembly|genome|bin|query|gene|ST)s?$"
 )
 _REALS = re.compile(
     r"(?i)%|percent|fraction|ratio|mean|average|avg|identity|coverage|score|prob|complet|contamin|abund|value|(?<![a-z])(ani|gc|tpm|rpkm)(?![a-z])"
@@ -326,6 +462,12 @@ def _whole_type(header: str, values: Sequence[str]) -> str:
     if _names_things(header) or any(re.match(r"0\d", value) for value in values) or most > LIMITS["bigint"][1]:
         return "string"
     return "int" if most < 10**8 else "bigint"
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #9312817e
+def may_be_identifiers(kind: str, values: Sequence[str]) -> bool:
+    "Whether the whole numbers of a column look like identifiers: several, of one length of at least six digits."
+    digits = kind in LIMITS and all(map(str.isdigit, values))
+    return digits and len({*values}) > 1 and len({*map(len, values)}) == 1 and len(values[0]) > 5
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #39960a77
 def column_names(headers: Sequence[str]) -> list[str]:
@@ -419,7 +561,8 @@ class _Rows:
     "The rows of samples, on which keys are tried."
 
     def __init__(self, columns: Sequence[Column], names: Collection[str], samples: Sequence[Sample]):
-        place = [{c.name: s.names.index(spelling(c, s.names)) for c in columns if c.name in names} for s in samples]
+        meant = [c for c in columns if c.name in names and not c.extract_from_path]
+        place = [{c.name: s.names.index(spelling(c, s.names)) for c in meant} for s in samples]
         self.groups = [
             [{name: row[n] for name, n in where.items()} for row in s.rows]
             for where, s in zip(place, samples, strict=True)
@@ -461,13 +604,30 @@ def find_keys(
 _GENOME = re.compile(r"(?i)(?<![a-z])(genome|bin|mag|assembly|isolate|strain)(?![a-z])")
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #43ffbe2d
-def _key(first: tuple[str, ...], columns: Sequence[Column], samples: Sequence[Sample]) -> tuple[str, ...]:
-    "Return the key to begin with: a genome alone, or these columns with the job, and with the output file if samples share their values."
+def are_serial(values: Sequence[str]) -> bool:
+    "Whether names only number something, such as `k141_7` and `k141_12`, so that those of another file are the same."
+    bare = {re.sub(r"\d+", "0", value) for value in values}
+    return len({*values}) > 1 and len(bare) == 1 and "0" in min(bare) and not re.search(r"\d{6}", values[0])
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #d7bf9b48
+def _key(
+    first: tuple[str, ...],  # columns that tell the rows of a sample apart
+    columns: Sequence[Column],
+    samples: Sequence[Sample],
+    in_path: bool = False,  # whether only the path tells the sample
+) -> tuple[str, ...]:
+    "Return the key to begin with: a genome alone, if each row is a line, or these columns with the job, and with the output file if other files may hold the same values."
     kinds = {c.name: c.type for c in columns}
-    if len(first) == 1 and kinds[first[0]] == "string" and _GENOME.search(first[0].replace("_", " ")):
+    whole = not any(sample.layout.record or sample.layout.transposed for sample in samples)
+    if whole and len(first) == 1 and kinds[first[0]] == "string" and _GENOME.search(first[0].replace("_", " ")):
         return first
-    within = [{tuple(row[name] for name in first) for row in group} for group in _Rows(columns, first, samples).groups]
+    groups = _Rows(columns, first, samples).groups
+    within = [{tuple(row.values()) for row in group} for group in groups]
     shared = len(set().union(*within)) < sum(map(len, within))
+    texts = [
+        [row[name] for group in groups for row in group if name in row] for name in first if kinds[name] == "string"
+    ]
+    shared |= in_path or all(map(are_serial, texts))
     return (*first, CTS_JOB_ID.name, *([CTS_OUTPUT_FILE.name] if shared else []))
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #47b6bc44
@@ -483,6 +643,29 @@ def files_of(names: Sequence[str]) -> str:
     )
     return re.sub(r"[\[\]?]", "?", first[:same] + "*" + ends[0][:end][::-1])
 
+# %% ../../../nbs/dev/author/00_infer.ipynb #52a39b05
+def sample_in_name(
+    file: str,  # name of an output file
+    tool: str,  # e.g. `checkm2`
+    cells: Collection[str],  # of the file
+) -> str | None:
+    "Return the beginning of a file's name that names the sample; None if nothing tells."
+    if found := re.match(rf"(?i)(.+?)[._-]+{re.escape(tool)}(?![a-z0-9])", file):
+        return found[1]
+    starts = [file[: gap.start()] for gap in re.finditer(r"[._-]", file)]
+    told = [x for x in starts if len(x) > 2 and re.search(r"[A-Z\d]", x) and any(c.startswith(x) for c in cells)]
+    return told[-1] if told else None
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #bbc0f5bc
+def _after_sample(tool: str, samples: Sequence[Sample]) -> tuple[str, bool] | None:
+    "Return what follows the sample's name in all files' names, and whether cells hold that name; None if there is none."
+    cells = [{cell for row in sample.rows for cell in row} for sample in samples]
+    names = [sample_in_name(s.file.name, tool, known) for s, known in zip(samples, cells, strict=True)]
+    ends = {s.file.name.removeprefix(name) for s, name in zip(samples, names, strict=True) if name}
+    if not all(names) or len(ends) != 1:
+        return None
+    return ends.pop(), any(cell.startswith(name) for name, known in zip(names, cells, strict=True) for cell in known)
+
 # %% ../../../nbs/dev/author/00_infer.ipynb #63907150
 @dataclass
 class InferredTable:
@@ -491,6 +674,22 @@ class InferredTable:
     table: Table
     keys: list[tuple[str, ...]]  # each unique in the samples; empty if no columns are
     samples: list[Sample]
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #264f4c45
+def _from_path(
+    end: str,  # of the files' names, after that of the sample
+    names: Sequence[str],  # of the other columns
+) -> Column:
+    "Return a column for the name of the sample, which only the path tells."
+    name = next(x for x in ("sample", "sample_name", "output_sample") if x not in [name.lower() for name in names])
+    after = re.escape(end) or r"(?:\.[^./]+)?"
+    return Column(name, "string", f"{TO_DO}: description of {name}", extract_from_path=rf"([^/]+?){after}$")
+
+# %% ../../../nbs/dev/author/00_infer.ipynb #292ccb58
+def _fullest(fields: Sequence[Field], columns: Sequence[Column]) -> tuple[str, ...]:
+    "Return the column that lacks the fewest values, to begin a key with; nothing if all are real numbers or lists."
+    able = [n for n, c in enumerate(columns) if c.type not in ("float", "double", "array<string>")]
+    return tuple(columns[n].name for n in [*sorted(able, key=lambda n: -len(fields[n].values))][:1])
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #43468433
 def infer_table(
@@ -506,15 +705,19 @@ def infer_table(
     rows = sum(len(sample.rows) for sample in samples)
     able = [c for c, field in zip(columns, fields, strict=True) if _could_be_key(c, field, rows)]
     keys = min((x for y in (True, False) if (x := find_keys(able, samples, y))), key=lambda x: len(x[0]), default=[])
-    fullest = max(zip(fields, columns, strict=True), key=lambda both: len(both[0].values))[1]
-    first = keys[0] if keys else tuple(c.name for c in able) or (fullest.name,)
+    first = keys[0] if keys else tuple(c.name for c in able) or _fullest(fields, columns)
+    first += tuple(x.wide[0] for x in {s.layout for s in samples} if x.wide and x.wide[0] not in first)
+    first = () if any(sample.layout.separator == _COLON for sample in samples) else first
     layouts = sorted(dict.fromkeys(sample.layout for sample in samples), key=lambda x: (x.header is None, not x.header))
+    end, told = _after_sample(name, samples) or ("", True)
+    told = told and bool(first)
+    path = [] if told else [_from_path(end, names)]
     table = Table(
         name,
         f"{TO_DO}: what a row says; one row for each what",
-        files=files_of([sample.file.name for sample in samples]),
-        key=_key(first, columns, samples),
-        columns=columns,
+        files=files_of([sample.file.name for sample in samples]) if not end else "*" + re.sub(r"[\[\]*?]", "?", end),
+        key=_key(first or (path[0].name,), [*columns, *path], samples, in_path=not told),
+        columns=[*columns, *path],
         source=f"{TO_DO}: which document and versions of the tool the descriptions are from",
         layouts=layouts,
         na_values=na_values,
@@ -539,12 +742,16 @@ _FEW = 5  # cells that tell little
 
 def _doubts(column: Column, values: Sequence[str], words: Sequence[str]) -> Iterator[str]:
     "Yield what makes a guess uncertain."
-    if len(values) < _FEW:
-        yield "no value in the samples" if not values else f"only {len(values)} value{'s' * (len(values) != 1)}"
-    if words:
+    if not values:
+        yield "no value in the samples"
+    elif len(values) < _FEW and column.type != "string":
+        yield f"only {len(values)} value{'s' * (len(values) != 1)}"
+    if words and column.type == "string":
         yield f"{' and '.join(map(repr, words))} may be {'values' if len(words) > 1 else 'a value'}"
     if column.separator:
         yield f"{column.separator!r} may be a part of the text"
+    if may_be_identifiers(column.type, values):
+        yield "may be identifiers"
 
 
 def evidence(inferred: InferredTable) -> list[Evidence]:
@@ -557,4 +764,8 @@ def evidence(inferred: InferredTable) -> list[Evidence]:
         why = f"{many}, such as {values[0][:40]}" if values else "all cells are empty"
         doubt = "; ".join(_doubts(column, values, words))
         found.append(Evidence(column.name, column.type, " ".join(words), why, doubt))
+    for column in inferred.table.columns:
+        if column.extract_from_path:
+            why = f"only the names of the files tell it, such as {inferred.samples[-1].file.name}"
+            found.append(Evidence(column.name, column.type, "", why, "the path may not always hold it"))
     return found

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from ...core.files import lines_of, sniff_lines
 from ...core.rows import FileFormat, file_format
-from ...core.spec import LIMITS, Column, Table, spelling
-from .infer import TO_DO
+from ...core.spec import CTS_OUTPUT_FILE, LIMITS, Column, Table, newest_wins, spelling
+from .infer import TO_DO, are_serial, may_be_identifiers, sample_in_name, values_among
 from .scaffold import UNKNOWN_VERSION, faults_of, importer_paths
 from ..catalog import IMPORTERS, declared_tables, problems, read_yaml, yaml_files
 from ..errors import UsageError
@@ -102,8 +102,9 @@ def _csep_findings(name: str, sentences: list[str], project: Path) -> Iterator[F
     for file in _yaml_names(name, project):
         source = _Source(f"cdmeventimporters/{file}", project)
         for sentence in (x.removeprefix(f"{file} ") for x in sentences if x.startswith(f"{file} ")):
-            key = next((k for k in ("image", "table", "on_bad_row", "py_module") if k in sentence), "")
-            yield source.found(sentence, f"{key}:")
+            named = re.search(r"`(\w+):`", sentence)
+            known = (k for k in ("image", "table", "on_bad_row", "py_module") if k in sentence)
+            yield source.found(sentence, f"{named[1] if named else next(known, '')}:")
 
 # %% ../../../nbs/dev/author/02_lint.ipynb #45fc1199
 def _yaml_findings(name: str, tables: list[Table], project: Path) -> Iterator[Finding]:
@@ -217,23 +218,42 @@ def _cells(read: list[tuple[FileFormat, list[str]]], table: Table) -> dict[str, 
         texts = [line for line in lines if not layout.is_comment(line) and line != form.header]
         rows = [dict(zip(form.names, layout.split(text, form.limit), strict=False)) for text in texts]
         for column in table.written_columns:
-            empty = {"", None, *table.na_values, *column.na_values}
-            cells[column.name] += [c for row in rows if (c := row.get(spelling(column, form.names) or "")) not in empty]
+            cells[column.name] += [c for row in rows if (c := row.get(spelling(column, form.names) or ""))]
     return cells
 
 # %% ../../../nbs/dev/author/02_lint.ipynb #631ad5db
-def _suspicious(column: Column, cells: list[str]) -> Iterator[str]:
+def _suspicious(column: Column, table: Table, cells: list[str]) -> Iterator[str]:
     "Yield a sentence on each property of a column's cells that its declaration hardly means."
     if column.extract:
         return
+    words = {*table.na_values, *column.na_values} if column.name not in table.required_key else set()
+    values = [cell for cell in cells if cell not in words]
+    if meant := values_among([word for word in dict.fromkeys(cells) if word in words], values):
+        yield f"{meant[0]!r} is NULL here, and looks like a value beside {values[0]!r}: leave it out of na_values="
     if column.separator:
-        elements = (element for cell in cells for element in cell.split(column.separator))
+        elements = (element for cell in values for element in cell.split(column.separator))
         if outer := next((element for element in elements if element != element.strip()), None):
             yield f"elements of its lists have spaces around them, such as {outer!r}: include them in separator="
-    lengths, counted = {len(cell) for cell in cells}, column.unit or "tax" in column.name.lower()
-    digits = column.type in LIMITS and all(map(str.isdigit, cells))
-    if digits and not counted and len({*cells}) > 1 and len(lengths) == 1 and min(lengths) > 5:
-        yield f"its numbers look like identifiers, such as {cells[0]}: declare it as string, or give a unit="
+    if may_be_identifiers(column.type, values) and not column.unit and "tax" not in column.name.lower():
+        yield f"its numbers look like identifiers, such as {values[0]}: declare it as string, or give a unit="
+
+# %% ../../../nbs/dev/author/02_lint.ipynb #af32027e
+def _chance_key(table: Table, cells: dict[str, list[str]]) -> Iterator[str]:
+    "Yield a sentence if a key is unique in the samples, but hardly in all files of a job."
+    if CTS_OUTPUT_FILE.name in table.key or newest_wins(table):
+        return
+    kinds = {c.name: c.type for c in table.written_columns if c.name in table.key and cells[c.name]}
+    texts = [cells[name] for name, kind in kinds.items() if kind == "string"]
+    if kinds and all(map(are_serial, texts)):
+        such = (texts or [cells[name] for name in kinds])[0][0]
+        yield f"the key {', '.join(table.tool_key)} is unique in the samples by numbers alone, such as {such}: other files have the same, so add cts_output_file"
+
+# %% ../../../nbs/dev/author/02_lint.ipynb #2be477e1
+def _repeated_name(name: str, table: Table, cells: dict[str, list[str]]) -> Iterator[str]:
+    "Yield a sentence if `files=` has the name of a sample in it."
+    known = [] if "*" in table.files else [cell for some in cells.values() for cell in some]
+    if "*" not in table.files and (sample := sample_in_name(table.files, name, known)):
+        yield f"files={table.files!r} repeats a sample's name, {sample}: put `*` in its place"
 
 # %% ../../../nbs/dev/author/02_lint.ipynb #3dacf373
 def _sample_findings(name: str, tables: list[Table], project: Path) -> Iterator[Finding]:
@@ -257,8 +277,10 @@ def _sample_findings(name: str, tables: list[Table], project: Path) -> Iterator[
         for column, sentence in _unseen(table, [form.names for form, _ in read], versions):
             yield notebook.found(f"column {column.name}: {sentence}", f'Column("{column.name}"')
         cells = _cells(read, table)
+        for sentence in (*_chance_key(table, cells), *_repeated_name(name, table, cells)):
+            yield notebook.found(f"table {table.name}: {sentence}", f'"{table.files}"')
         for column in table.written_columns:
-            for sentence in _suspicious(column, cells[column.name]):
+            for sentence in _suspicious(column, table, cells[column.name]):
                 yield notebook.found(f"column {column.name}: {sentence}", f'Column("{column.name}"')
 
 # %% ../../../nbs/dev/author/02_lint.ipynb #d67046c0

@@ -510,7 +510,7 @@ def candidates(
         by_module.setdefault(importer.py_module, []).append(importer)
     found = [Candidate(tuple(some), t) for module, some in by_module.items() for t in _tables_in(module)]
     if tool and not found:
-        raise UsageError(f"{chosen[0].py_module} cannot be imported; `cdm-importers check {tool}` says why.")
+        raise UsageError(f"{chosen[0].py_module} cannot be imported; `uv run cdm-importers check {tool}` says why.")
     return found
 
 # %% ../../../nbs/dev/author/03_preview.ipynb #8a4cf1d6
@@ -520,7 +520,9 @@ def missing_importers(
     "Return a sentence on each importer of which no table is known."
     known = {importer.file for c in among for importer in c.importers}
     others = [importer.file.stem for importer in load_importers().values() if importer.file not in known]
-    return [f"{name} cannot be imported, and is left out; `cdm-importers check {name}` says why." for name in others]
+    return [
+        f"{name} cannot be imported, and is left out; `uv run cdm-importers check {name}` says why." for name in others
+    ]
 
 # %% ../../../nbs/dev/author/03_preview.ipynb #1c5f2176
 def _is_named(path: str, globs: Iterable[str], table: Table) -> bool:
@@ -653,7 +655,7 @@ def as_dict(
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstd", b"PK\x03\x04": "zip"}
 
 
-_NO_IMPORTER = "`cdm-importers list` names the importers, and --importer says what one of them expects."
+_NO_IMPORTER = "`uv run cdm-importers list` names the importers, and --importer says what one of them expects."
 
 # %% ../../../nbs/dev/author/03_preview.ipynb #6d3fa805
 def _not_certain(path: str, content: bytes, found: Sequence[Candidate]) -> str:
