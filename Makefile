@@ -97,8 +97,8 @@ bench: env ## what an import costs, beside the limit and the alternatives; FORMA
 lake: env ## a warm lake for notebooks, until Ctrl-C; FORMAT=iceberg for Iceberg tables
 	@$(OF_FORMAT) $(PY) -m cdmeventimporters.dev.lake.warm
 
-lab: env ## JupyterLab, with a warm lake while it is open
-	@$(OF_FORMAT) $(PY) -m cdmeventimporters.dev.lake.warm lab nbs
+lab: env ## JupyterLab, with a warm lake while it is open; LAB_ARGS=--allow-root in a container
+	@$(OF_FORMAT) $(PY) -m cdmeventimporters.dev.lake.warm lab nbs $(LAB_ARGS)
 
 samples: env ## real runs of the tools that are on the PATH (mash, diamond, blastp, seqkit, mmseqs, skani), as samples
 	$(PY) tests/samples.py
