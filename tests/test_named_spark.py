@@ -1,14 +1,18 @@
 """An operator's commands on the Spark that a `spark-defaults.conf` describes: over a metastore that others share, so that what one process imports, the next one finds; and on an Iceberg catalog."""
 
+import http.server
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
-from conftest import IMAGE, NEW, cdm_importers, report
+from conftest import IMAGE, NEW, ROOT, cdm_importers, report
 
 from cdmeventimporters.dev.lake.jars import iceberg_jars, jars
 from cdmeventimporters.dev.lake.lake import Lake, csep_settings, desk_settings
@@ -29,11 +33,15 @@ def conf_dir(shared_lake, tmp_path_factory):
     return folder
 
 
+def environment(conf_dir) -> dict[str, str]:
+    """What an operator's process knows."""
+    others = (*NAMES, "CDM_LAKE", "SPARK_DIST_CLASSPATH")
+    return {name: x for name, x in os.environ.items() if name not in others} | {"SPARK_CONF_DIR": str(conf_dir)}
+
+
 def said(conf_dir, *command):
     """The exit status of a command, and what it prints."""
-    others = (*NAMES, "CDM_LAKE", "SPARK_DIST_CLASSPATH")
-    env = {name: value for name, value in os.environ.items() if name not in others}
-    done = cdm_importers(*command, env=env | {"SPARK_CONF_DIR": str(conf_dir)})
+    done = cdm_importers(*command, env=environment(conf_dir))
     return done.returncode, done.stdout, done.stderr
 
 
@@ -49,6 +57,41 @@ def test_replay_and_log_work_on_the_spark_of_a_spark_defaults_conf(shared_lake, 
     status, out, err = said(conf_dir, "log", "--namespace", "u_operator__autoimport")
     assert status == 1, out + err  # one failed, and was not imported since
     assert out.index("Failed, and not imported since") < out.index(bad["id"]) < out.index(good["id"])
+
+
+class Webhook(http.server.BaseHTTPRequestHandler):
+    """Takes what is posted to it."""
+
+    taken: ClassVar[list[dict]] = []
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.taken.append(json.loads(body))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_the_lines_for_cron_tell_a_webhook_of_failures_and_write_metrics(shared_lake, conf_dir, tmp_path):
+    bad = shared_lake.job(IMAGE, {"quality_report.tsv": report(Completeness="150")}, user="cron")
+    (tmp_path / "bad.json").write_text(json.dumps(bad, default=str))
+    assert said(conf_dir, "replay", tmp_path / "bad.json")[0] == 1
+    guide = (ROOT / "docs/operators.md").read_text()
+    first, second = re.findall(r"^\*/\d+ +(?:\* ){4} *(.*)$", guide, re.MULTILINE)
+    with http.server.HTTPServer(("127.0.0.1", 0), Webhook) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        env = environment(conf_dir) | {"WEBHOOK": f"http://127.0.0.1:{server.server_port}/"}
+        env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+        for line in (first, second.replace("/var/lib/node_exporter", str(tmp_path))):
+            subprocess.run(line, shell=True, cwd=tmp_path, env=env, capture_output=True)
+        server.shutdown()
+    [document] = Webhook.taken
+    assert [f["job"] for f in document["failures"] if f["user"] == "cron"] == [bad["id"]]
+    metrics = (tmp_path / "cdm_importers.prom").read_text().splitlines()
+    [failed] = [line for line in metrics if line.startswith('cdm_importers_failed_jobs{importer="checkm2"}')]
+    assert float(failed.split()[1]) >= 1
 
 
 # the platform with Iceberg
