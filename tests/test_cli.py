@@ -40,8 +40,10 @@ def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
     assert re.split(" {2,}", heads.strip()) == ["column", "type", "na_values", "why", "how sure"]
     [genome] = [line for line in guesses.splitlines() if line.strip().startswith("genome ")]
     assert re.split(" {2,}", genome.strip()) == ["genome", "string", "4 of 4 cells are strings, such as soil.1", "sure"]
-    assert guesses.splitlines()[-2:] == [
+    assert guesses.splitlines()[-4:] == [
         "Files: ribo.tsv, with a header line that begins with '#genome' or a header line.",
+        "  Lines that begin with # are comments.",
+        "  The header follows a #: #genome.",
         "Key: genome.",
     ]
     [copies] = [line for line in guesses.splitlines() if line.strip().startswith("copies_n ")]

@@ -41,6 +41,13 @@ def test_a_guess_that_may_be_wrong_says_so(tmp_path):
     assert found["Contig"].doubt == ""
 
 
+def test_a_strand_is_no_null_word_in_a_list_either(tmp_path):
+    text = "gene\tstrand\tcontig\nrecA\t+;+\tk7 \nvanB\t-\tk9\n"
+    _, strand, contig = evidence(inferred(tmp_path, text))
+    assert strand.na_values == ""
+    assert contig.doubt == "spaces around values, such as 'k7 '"
+
+
 def test_names_that_only_number_contigs_are_told_apart_by_their_file(tmp_path):
     assert inferred(tmp_path, RGI).table.key == ("ORF_ID", CTS_JOB_ID.name, CTS_OUTPUT_FILE.name)
     named = RGI.replace("k141_7_1", "vgaA").replace("k141_7_2", "penB").replace("k141_12_1", "vanB")
@@ -166,6 +173,16 @@ LAYOUTS = {  # text, (layout), rows
         {"header": "organism:", "transposed": True, "separator": ":(?: +|$)"},
         [("Genus species", "7", "https://example.org")],
     ),
+    "key = value": (
+        "genome = lake\nN50 = 7\nnote = a\n",
+        {"header": "genome =", "transposed": True, "separator": " *=(?: +|$)"},
+        [("lake", "7", "a")],
+    ),
+    "names that are years": (
+        "species\t2019\t2020\t2021\nabies\t7\t8\t9\nbetula\t1\t2\t3\n",
+        {"header": ""},
+        [("abies", "7", "8", "9"), ("betula", "1", "2", "3")],
+    ),
     "JSON": (
         '{\n  "scaffolds": 59,\n  "gc": 0.65,\n  "file": "lake, A.fna"\n}\n{\n  "scaffolds": 7,\n  "gc": null,\n  "file": "b.fna"\n}\n',
         {"record": ("{", "}")},
@@ -251,9 +268,14 @@ def test_json_that_patterns_cannot_read_is_refused(tmp_path, text):
     )
 
 
-def test_sizes_in_two_units_are_no_samples(tmp_path):
-    text = "Bin Id\tN50 (scaffolds)\tN50 (contigs)\nmag7\t900\t800\n"
-    assert inferred(tmp_path, text).table.layouts[0].wide is None
+@pytest.mark.parametrize("names", ["N50 (scaffolds)\tN50 (contigs)", "N50 scaffolds\tN50 contigs"])
+def test_one_size_of_two_things_is_no_sample(tmp_path, names):
+    assert inferred(tmp_path, f"Bin Id\t{names}\nmag7\t900\t800\n").table.layouts[0].wide is None
+
+
+def test_a_column_per_sample_is_a_guess(tmp_path):
+    found = {e.column: e.doubt for e in evidence(inferred(tmp_path, LAYOUTS["a column per BAM"][0]))}
+    assert found["Sample"] == "headers may name something else"
 
 
 def test_a_notebook_is_written_as_todays_are(project, tmp_path):
