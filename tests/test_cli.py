@@ -342,6 +342,15 @@ def test_a_broken_importer_keeps_nobody_from_the_others(project, samples):
     assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", mistake)
     new = run(project, "new", "ribo", "--image", IMAGE, "--sample", samples / "2.0/ribo.tsv", "--dry-run")
     assert (new.returncode, new.stderr) == (0, mistake)
+    (samples / "job.json").write_text("{")
+    for command in (
+        ["backfill", "nowhere"],
+        ["run", "nowhere", samples / "job.json"],
+        ["replay", samples / "job.json"],
+    ):
+        refused = run(project, *command)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr.startswith(mistake)
     at = 1 + file.read_text().splitlines().index("importer_mta:")
     [found] = [x for x in json.loads(run(project, "check", "mmseqs2", "--json").stdout) if x["file"].endswith(".yaml")]
     assert found == {

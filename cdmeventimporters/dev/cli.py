@@ -342,8 +342,8 @@ def run(
         from cdmeventimporters.dev.operate.run import how_to_open, own_lake, run_files, show_rows
         from cdmeventimporters.dev.terminal import progress
 
-        find_importer(tool)
         _warn(yaml_problems())
+        find_importer(tool)
         console = Console()
         with own_lake(keep, format) as lake, progress(console, 3) as step:
             imported = run_files(lake, tool, files, step)
