@@ -3,14 +3,16 @@
 import ast
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from fastcore.test import test_eq
 from reference import parse
 
 from cdmeventimporters.core.spec import COMMA, CTS_JOB_ID, CTS_OUTPUT_FILE
 from cdmeventimporters.dev.author.infer import InferredTable, evidence, infer_table, read_sample
 from cdmeventimporters.dev.author.lint import lint
-from cdmeventimporters.dev.author.scaffold import scaffold
+from cdmeventimporters.dev.author.scaffold import faults_of, scaffold
 from cdmeventimporters.dev.catalog import declared_tables
 from cdmeventimporters.dev.errors import UsageError
 
@@ -188,6 +190,11 @@ LAYOUTS = {  # text, (layout), rows
         {"record": ("{", "}")},
         [("59", "0.65", "lake, A.fna"), ("7", "null", "b.fna")],
     ),
+    "JSON without an end of line": (
+        '{\n"gene": "recA",\n"hits": 7\n}',
+        {"record": ("{", "}")},
+        [("recA", "7")],
+    ),
     "JSON in a list": (
         '[\n  {\n    "gene": "recA",\n    "hits": 7\n  },\n  {\n    "gene": "vanB",\n    "hits": 12\n  }\n]\n',
         {"record": ("  {", "]"), "comment": "["},
@@ -227,6 +234,11 @@ def test_an_importer_of_a_layout_is_written_and_reads_its_fixture(project, tmp_p
     [fixture] = copied(project, "odd").values()
     assert len(parse({"bucket/lake.txt": fixture.encode()}, table, quarantine=False).rows) == rows
     assert [x.message for x in lint("odd", project) if "to do" not in x.message] == []
+    cells = json.loads((project / "nbs/importers/odd.ipynb").read_text())["cells"]
+    [bad] = [code for cell in cells if "bad = lake.submit" in (code := "".join(cell["source"]))]
+    submit = lambda image, files: SimpleNamespace(error="".join(faults_of("".join(files.values()).encode(), table)))  # noqa: E731
+    names = {"files": [project / "tests/data/odd/1.0/lake.txt"], "image": IMAGE, "test_eq": test_eq}
+    exec(bad, names | {"lake": SimpleNamespace(submit=submit)})
 
 
 def test_a_few_rows_of_each_layout_become_fixtures(project, tmp_path):

@@ -417,7 +417,7 @@ def _bad_file(inferred: InferredTable) -> tuple[str, str, str]:
     text = sample.file.read_text()
     shown = "\\t" if gap == "\t" else gap
     fault = next(iter(faults_of(text[: text.rfind(gap)].encode(), inferred.table)), "")
-    if fault.startswith("the last line"):
+    if gap in text and fault.startswith("the last line"):
         code = f'bad = lake.submit(image, {{files[-1].name: text[: text.rindex("{shown}")]}})'
         return "A truncated file", f"text = files[-1].read_text()\n{code}", fault.split(",")[0]
     return "An empty file", 'bad = lake.submit(image, {files[-1].name: ""})', "the file is empty"
