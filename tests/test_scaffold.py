@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import fastcore.test
 import pytest
-from fastcore.test import test_eq
 from reference import parse
 
 from cdmeventimporters.core.spec import COMMA, CTS_JOB_ID, CTS_OUTPUT_FILE
@@ -237,7 +237,7 @@ def test_an_importer_of_a_layout_is_written_and_reads_its_fixture(project, tmp_p
     cells = json.loads((project / "nbs/importers/odd.ipynb").read_text())["cells"]
     [bad] = [code for cell in cells if "bad = lake.submit" in (code := "".join(cell["source"]))]
     submit = lambda image, files: SimpleNamespace(error="".join(faults_of("".join(files.values()).encode(), table)))  # noqa: E731
-    names = {"files": [project / "tests/data/odd/1.0/lake.txt"], "image": IMAGE, "test_eq": test_eq}
+    names = {"files": [project / "tests/data/odd/1.0/lake.txt"], "image": IMAGE, "test_eq": fastcore.test.test_eq}
     exec(bad, names | {"lake": SimpleNamespace(submit=submit)})
 
 
