@@ -40,8 +40,10 @@ def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
     assert re.split(" {2,}", heads.strip()) == ["column", "type", "na_values", "why", "how sure"]
     [genome] = [line for line in guesses.splitlines() if line.strip().startswith("genome ")]
     assert re.split(" {2,}", genome.strip()) == ["genome", "string", "4 of 4 cells are strings, such as soil.1", "sure"]
-    assert guesses.splitlines()[-2:] == [
+    assert guesses.splitlines()[-4:] == [
         "Files: ribo.tsv, with a header line that begins with '#genome' or a header line.",
+        "  Lines that begin with # are comments.",
+        "  The header follows a #: #genome.",
         "Key: genome.",
     ]
     [copies] = [line for line in guesses.splitlines() if line.strip().startswith("copies_n ")]
@@ -340,6 +342,15 @@ def test_a_broken_importer_keeps_nobody_from_the_others(project, samples):
     assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", mistake)
     new = run(project, "new", "ribo", "--image", IMAGE, "--sample", samples / "2.0/ribo.tsv", "--dry-run")
     assert (new.returncode, new.stderr) == (0, mistake)
+    (samples / "job.json").write_text("{")
+    for command in (
+        ["backfill", "nowhere"],
+        ["run", "nowhere", samples / "job.json"],
+        ["replay", samples / "job.json"],
+    ):
+        refused = run(project, *command)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr.startswith(mistake)
     at = 1 + file.read_text().splitlines().index("importer_mta:")
     [found] = [x for x in json.loads(run(project, "check", "mmseqs2", "--json").stdout) if x["file"].endswith(".yaml")]
     assert found == {

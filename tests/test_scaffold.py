@@ -3,14 +3,16 @@
 import ast
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import fastcore.test
 import pytest
 from reference import parse
 
 from cdmeventimporters.core.spec import COMMA, CTS_JOB_ID, CTS_OUTPUT_FILE
 from cdmeventimporters.dev.author.infer import InferredTable, evidence, infer_table, read_sample
 from cdmeventimporters.dev.author.lint import lint
-from cdmeventimporters.dev.author.scaffold import scaffold
+from cdmeventimporters.dev.author.scaffold import faults_of, scaffold
 from cdmeventimporters.dev.catalog import declared_tables
 from cdmeventimporters.dev.errors import UsageError
 
@@ -41,6 +43,13 @@ def test_a_guess_that_may_be_wrong_says_so(tmp_path):
     assert found["Contig"].doubt == ""
 
 
+def test_a_strand_is_no_null_word_in_a_list_either(tmp_path):
+    text = "gene\tstrand\tcontig\nrecA\t+;+\tk7 \nvanB\t-\tk9\n"
+    _, strand, contig = evidence(inferred(tmp_path, text))
+    assert strand.na_values == ""
+    assert contig.doubt == "spaces around values, such as 'k7 '"
+
+
 def test_names_that_only_number_contigs_are_told_apart_by_their_file(tmp_path):
     assert inferred(tmp_path, RGI).table.key == ("ORF_ID", CTS_JOB_ID.name, CTS_OUTPUT_FILE.name)
     named = RGI.replace("k141_7_1", "vgaA").replace("k141_7_2", "penB").replace("k141_12_1", "vanB")
@@ -66,9 +75,6 @@ WRONG = {  # what an author may have declared: what `check` says of it
         "column Drug_Class: elements of its lists have spaces around them, such as ' streptogramin antibiotic': "
         "include them in separator="
     ),
-    ('unit="TODO: unit of ARO; leave it out for a count or a score"', "unit=None"): (
-        "column ARO: its numbers look like identifiers, such as 3000796: declare it as string, or give a unit="
-    ),
     (', "cts_output_file")', ")"): (
         "table rgi: the key ORF_ID is unique in the samples by numbers alone, such as k141_7_1: "
         "other files have the same, so add cts_output_file"
@@ -91,6 +97,9 @@ def test_check_finds_what_would_pass_silently(project, tmp_path):
     module = project / "cdmeventimporters/rgi.py"
     right = module.read_text()
     known = {str(finding.message) for finding in lint("rgi", project)}
+    assert (
+        "column ARO: its numbers look like identifiers, such as 3000796: declare it as string, or give a unit=" in known
+    )
     for (said, instead), message in WRONG.items():
         assert said in right
         module.write_text(right.replace(said, instead))
@@ -166,10 +175,25 @@ LAYOUTS = {  # text, (layout), rows
         {"header": "organism:", "transposed": True, "separator": ":(?: +|$)"},
         [("Genus species", "7", "https://example.org")],
     ),
+    "key = value": (
+        "genome = lake\nN50 = 7\nnote = a\n",
+        {"header": "genome =", "transposed": True, "separator": " *=(?: +|$)"},
+        [("lake", "7", "a")],
+    ),
+    "names that are years": (
+        "species\t2019\t2020\t2021\nabies\t7\t8\t9\nbetula\t1\t2\t3\n",
+        {"header": ""},
+        [("abies", "7", "8", "9"), ("betula", "1", "2", "3")],
+    ),
     "JSON": (
         '{\n  "scaffolds": 59,\n  "gc": 0.65,\n  "file": "lake, A.fna"\n}\n{\n  "scaffolds": 7,\n  "gc": null,\n  "file": "b.fna"\n}\n',
         {"record": ("{", "}")},
         [("59", "0.65", "lake, A.fna"), ("7", "null", "b.fna")],
+    ),
+    "JSON without an end of line": (
+        '{\n"gene": "recA",\n"hits": 7\n}',
+        {"record": ("{", "}")},
+        [("recA", "7")],
     ),
     "JSON in a list": (
         '[\n  {\n    "gene": "recA",\n    "hits": 7\n  },\n  {\n    "gene": "vanB",\n    "hits": 12\n  }\n]\n',
@@ -210,6 +234,11 @@ def test_an_importer_of_a_layout_is_written_and_reads_its_fixture(project, tmp_p
     [fixture] = copied(project, "odd").values()
     assert len(parse({"bucket/lake.txt": fixture.encode()}, table, quarantine=False).rows) == rows
     assert [x.message for x in lint("odd", project) if "to do" not in x.message] == []
+    cells = json.loads((project / "nbs/importers/odd.ipynb").read_text())["cells"]
+    [bad] = [code for cell in cells if "bad = lake.submit" in (code := "".join(cell["source"]))]
+    submit = lambda image, files: SimpleNamespace(error="".join(faults_of("".join(files.values()).encode(), table)))  # noqa: E731
+    names = {"files": [project / "tests/data/odd/1.0/lake.txt"], "image": IMAGE, "test_eq": fastcore.test.test_eq}
+    exec(bad, names | {"lake": SimpleNamespace(submit=submit)})
 
 
 def test_a_few_rows_of_each_layout_become_fixtures(project, tmp_path):
@@ -251,9 +280,14 @@ def test_json_that_patterns_cannot_read_is_refused(tmp_path, text):
     )
 
 
-def test_sizes_in_two_units_are_no_samples(tmp_path):
-    text = "Bin Id\tN50 (scaffolds)\tN50 (contigs)\nmag7\t900\t800\n"
-    assert inferred(tmp_path, text).table.layouts[0].wide is None
+@pytest.mark.parametrize("names", ["N50 (scaffolds)\tN50 (contigs)", "N50 scaffolds\tN50 contigs"])
+def test_one_size_of_two_things_is_no_sample(tmp_path, names):
+    assert inferred(tmp_path, f"Bin Id\t{names}\nmag7\t900\t800\n").table.layouts[0].wide is None
+
+
+def test_a_column_per_sample_is_a_guess(tmp_path):
+    found = {e.column: e.doubt for e in evidence(inferred(tmp_path, LAYOUTS["a column per BAM"][0]))}
+    assert found["Sample"] == "headers may name something else"
 
 
 def test_a_notebook_is_written_as_todays_are(project, tmp_path):

@@ -59,11 +59,13 @@ def _count(number: int, what: str) -> str:
 def _print_guesses(inferred) -> None:
     "Print how the samples are read, and what is inferred of each column, with its evidence."
     from cdmeventimporters.dev.author.infer import evidence
-    from cdmeventimporters.dev.author.scaffold import rows_alike
+    from cdmeventimporters.dev.author.scaffold import layout_remarks, rows_alike
 
     lines = [(*found[:-1], found.doubt or "sure") for found in evidence(inferred)]
     _print_table(["column", "type", "na_values", "why", "how sure"], lines)
     typer.echo(f"Files: {inferred.table.files}, with {' or '.join(map(str, inferred.table.layouts))}.")
+    for remark in layout_remarks(inferred.table):
+        typer.echo(f"  {remark.replace('**', '').replace('`', '')}")
     typer.echo(f"Key: {', '.join(inferred.table.key)}.")
     if not inferred.keys:
         typer.echo(rows_alike(inferred))
@@ -340,8 +342,8 @@ def run(
         from cdmeventimporters.dev.operate.run import how_to_open, own_lake, run_files, show_rows
         from cdmeventimporters.dev.terminal import progress
 
-        find_importer(tool)
         _warn(yaml_problems())
+        find_importer(tool)
         console = Console()
         with own_lake(keep, format) as lake, progress(console, 3) as step:
             imported = run_files(lake, tool, files, step)

@@ -93,6 +93,15 @@ def _shape(cell: str) -> str:
     "Return a cell with each number in it as 0."
     return re.sub(r"\d+", "0", cell)
 
+# %% ../../../nbs/dev/author/00_infer.ipynb #359f9742
+def _counts_up(cells: Sequence[str]) -> bool:
+    "Whether numbers count up by one, as years do."
+    return (
+        len(cells) > 2
+        and all(map(str.isdigit, cells))
+        and [*map(int, cells)] == [int(cells[0]) + n for n in range(len(cells))]
+    )
+
 # %% ../../../nbs/dev/author/00_infer.ipynb #156d351f
 def _is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     "Whether the fields `first` name the columns of `rows`."
@@ -103,7 +112,7 @@ def _is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
             agreement += _is_number(name)
             contrast += not _is_number(name) and name not in NA_VALUES
     if contrast or agreement:
-        return contrast >= agreement
+        return contrast >= agreement or _counts_up([name for name in first if _is_number(name)])
     known, columns = {cell for row in rows for cell in row}, zip(*rows, strict=False)
     alike = {name for name, cells in zip(first, columns, strict=False) if _shape(name) in map(_shape, cells)}
     coded = {name for name in first if re.search(r"\d", name) and (not rows or name in alike)}
@@ -171,12 +180,13 @@ def _comment(comments: list[str]) -> str | None:
 _MEASURE = re.compile(
     r"(?i)^#|[(%]|(?<![a-z])(number|total|average|mean|median|length|size|N50|L50|GC|count|ratio)(?![a-z])"
 )
-_COLON = ":(?: +|$)"
+_PAIRS = (":(?: +|$)", " *=(?: +|$)")  # between a name and its value
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #2429d64b
 def _transposed_sample(file: Path, version: str, lines: list[str]) -> Sample | None:
     "Return the sample whose lines are fields; None if they are not."
-    separator = _COLON if all(re.match(r"[^\t:]{1,40}:( |$)", line) for line in lines) else "\t"
+    pairs = (pair for pair in _PAIRS if all(re.match(rf"[^\t:=]{{1,40}}?(?:{pair})", line) for line in lines))
+    separator = next(pairs, "\t")
     rows = [re.split(separator, line) for line in lines]
     names, values = [row[0] for row in rows], [cell for row in rows for cell in row[1:]]
     if len({*names}) < len(lines) or {len(row) for row in rows} != {len(rows[0])} or len(rows[0]) < 2:
@@ -184,7 +194,7 @@ def _transposed_sample(file: Path, version: str, lines: list[str]) -> Sample | N
     measures, numbers = sum(map(bool, map(_MEASURE.search, names))), sum(map(_is_number, values))
     if len(lines) < 2 or (separator == "\t" and (measures * 2 < len(names) or numbers * 2 < len(values))):
         return None
-    begin = names[0] + (":" if separator == _COLON else separator)
+    begin = re.match(f".*?(?:{separator})", lines[0])[0].rstrip(" ")
     cells = [list(row) for row in zip(*rows, strict=True)][1:]
     return Sample(file, version, Layout(begin, transposed=True, separator=separator), names, cells, lines[:1])
 
@@ -237,9 +247,7 @@ _READS = re.compile(r"[._ ](sorted\.bam|bam|sam|fastq|fq|fastq\.gz|fq\.gz)$")
 
 def _samples_in(names: Sequence[str]) -> dict[str, tuple[str, str]]:
     "Map headers to the sample and the measure that they name, if each sample has each measure."
-    able = [
-        name for name in names if re.match(r"\S*[\d._]\S* [^(\s]", name) and not _MEASURE.search(name.split(" ")[0])
-    ]
+    able = [name for name in names if re.match(r"\S*[\d._]\S* \S", name) and not _MEASURE.search(name.split(" ")[0])]
     pairs = {name: tuple(name.split(" ", 1)) for name in able}
     if not pairs:
         pairs = {name: (name[: end.start()], end[0]) for name in names if (end := _READS.search(name))}
@@ -390,11 +398,16 @@ def unite(samples: Sequence[Sample]) -> list[Field]:
             field.cells.setdefault(sample.version, []).extend(row[place] for row in sample.rows)
     return fields
 
+# %% ../../../nbs/dev/author/00_infer.ipynb #6a2377c7
+def _has_strands(values: Sequence[str]) -> bool:
+    "Whether `+` is among these cells, alone or in a list such as `+;-`."
+    return any(re.fullmatch(r"[+-]([;,] ?[+-])*", value) and "+" in value for value in values)
+
 # %% ../../../nbs/dev/author/00_infer.ipynb #8f847e48
 def na_values_in(values: Sequence[str]) -> tuple[str, ...]:
     "Return the words among these cells that probably mean NULL."
     found = {value for value in values if value in NA_VALUES}
-    return tuple(sorted(found - {"-"} if "+" in values else found))
+    return tuple(sorted(found - {"-"} if _has_strands(values) else found))
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #477a25b8
 def values_among(
@@ -403,7 +416,9 @@ def values_among(
 ) -> list[str]:
     "Return the null words that look like the other cells: `-` beside `+`, `NA` beside `EU`."
     codes = {len(value) for value in values if value.isalpha()} if all(map(str.isalpha, values)) else set()
-    return [word for word in words if (word == "-" and "+" in values) or (word.isalpha() and codes == {len(word)})]
+    return [
+        word for word in words if (word == "-" and _has_strands(values)) or (word.isalpha() and codes == {len(word)})
+    ]
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #d1be3f73
 _NAMES = re.compile(
@@ -707,7 +722,7 @@ def infer_table(
     keys = min((x for y in (True, False) if (x := find_keys(able, samples, y))), key=lambda x: len(x[0]), default=[])
     first = keys[0] if keys else tuple(c.name for c in able) or _fullest(fields, columns)
     first += tuple(x.wide[0] for x in {s.layout for s in samples} if x.wide and x.wide[0] not in first)
-    first = () if any(sample.layout.separator == _COLON for sample in samples) else first
+    first = () if any(sample.layout.separator in _PAIRS for sample in samples) else first
     layouts = sorted(dict.fromkeys(sample.layout for sample in samples), key=lambda x: (x.header is None, not x.header))
     end, told = _after_sample(name, samples) or ("", True)
     told = told and bool(first)
@@ -746,10 +761,12 @@ def _doubts(column: Column, values: Sequence[str], words: Sequence[str]) -> Iter
         yield "no value in the samples"
     elif len(values) < _FEW and column.type != "string":
         yield f"only {len(values)} value{'s' * (len(values) != 1)}"
-    if words and column.type == "string":
+    if words and column.type in ("string", "array<string>"):
         yield f"{' and '.join(map(repr, words))} may be {'values' if len(words) > 1 else 'a value'}"
     if column.separator:
         yield f"{column.separator!r} may be a part of the text"
+    if column.type == "string" and (padded := next((value for value in values if value != value.strip()), None)):
+        yield f"spaces around values, such as {padded[:40]!r}"
     if may_be_identifiers(column.type, values):
         yield "may be identifiers"
 
@@ -762,7 +779,12 @@ def evidence(inferred: InferredTable) -> list[Evidence]:
         values = [value for value in field.values if value not in words]
         many = f"{len(values)} of {sum(map(len, field.cells.values()))} cells are {_SEEN[column.type]}"
         why = f"{many}, such as {values[0][:40]}" if values else "all cells are empty"
-        doubt = "; ".join(_doubts(column, values, words))
+        wide = {sample.layout.wide[0] for sample in inferred.samples if sample.layout.wide}
+        doubts = [
+            *_doubts(column, values, words),
+            *(["headers may name something else"] if column.name in wide else []),
+        ]
+        doubt = "; ".join(doubts)
         found.append(Evidence(column.name, column.type, " ".join(words), why, doubt))
     for column in inferred.table.columns:
         if column.extract_from_path:
