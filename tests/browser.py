@@ -1,5 +1,6 @@
 """The browser in which tests look at pages."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,3 +24,10 @@ def headless_chromium() -> Iterator[webdriver.Chrome]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     with webdriver.Chrome(options=options, service=webdriver.ChromeService(driver)) as chrome:
         yield chrome
+
+
+def requested(browser) -> set[str]:
+    """What pages have requested since the last call, but data that they hold themselves."""
+    events = (json.loads(line["message"])["message"] for line in browser.get_log("performance"))
+    urls = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
+    return {url for url in urls if not url.startswith("data:")}

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from browser import headless_chromium
+from browser import headless_chromium, requested
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
@@ -214,13 +214,6 @@ def looking(browser, size=WIDE, scheme="light"):
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
     yield
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
-def requested(browser) -> set[str]:
-    """What pages have requested since the last call, but data that they hold themselves."""
-    events = (json.loads(line["message"])["message"] for line in browser.get_log("performance"))
-    urls = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
-    return {url for url in urls if not url.startswith("data:")}
 
 
 def test_every_page_renders_without_errors_and_fits_a_narrow_screen(browser, address, pages):

@@ -6,7 +6,7 @@ from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from browser import headless_chromium
+from browser import headless_chromium, requested
 from conftest import FORMAT, ROOT
 from promql_parser import parse
 from selenium.webdriver.common.by import By
@@ -261,7 +261,7 @@ def test_the_page_in_a_browser_filters_and_shows_hostile_text_as_text(lake, brow
     lee.write(*(lee.entry(f"b{n}", 2) for n in range(3)), lee.bad("c", 3))
     file = tmp_path / "status.html"
     file.write_text(as_page(read_status(lake.get_spark(), NOW - timedelta(days=1))))
-    browser.get_log("browser"), browser.get_log("performance")
+    _ = requested(browser), browser.get_log("browser")  # what pages before did
     browser.get(file.as_uri())
 
     def shown(selector):
@@ -286,6 +286,4 @@ def test_the_page_in_a_browser_filters_and_shows_hostile_text_as_text(lake, brow
     assert shown("summary") == []
     assert browser.execute_script("return [document.images.length, document.scripts.length]") == [0, 2]
     assert browser.get_log("browser") == []
-    events = (json.loads(line["message"])["message"] for line in browser.get_log("performance"))
-    asked = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
-    assert {url for url in asked if not url.startswith("data:")} == {file.as_uri()}
+    assert requested(browser) == {file.as_uri()}

@@ -107,9 +107,7 @@ class Layout:
     trailing: bool = False  # a delimiter may follow the last field
     repeated: bool = False  # the last field may come several times, and each makes a row
     wide: tuple[str, str] | None = None  # (name of a field, pattern of headers: its value, another field)
-    tree: tuple[str, str] | None = (
-        None  # (name of a new field, field indented by two spaces for each level): the names from the root to the row's own, tab-separated
-    )
+    tree: tuple[str, str] | None = None  # (new field: names from the root down, by tabs; field with two spaces a level)
     transposed: bool = False  # each line is a field: its name, then its value in each row; `header` begins the first
     keep_where: tuple[str, str] | None = None  # (field, regular expression): only rows whose field matches it are kept
     written_by: str | None = None  # command or option of the tool that writes it, for error messages

@@ -200,7 +200,7 @@ def _transposed_sample(file: Path, version: str, lines: list[str]) -> Sample | N
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #1cab364b
 def _objects(text: str) -> list[dict] | None:
-    "Return the JSON objects of a text: one, a list of them, or several one after the other; None if it is not JSON."
+    "Return the JSON objects in `text`: one, a list of them, or several one after the other; None if it is not JSON."
     one_by_one = re.sub(r"}\s*{", "},{", text)
     for whole in (text, f"[{one_by_one}]"):
         try:

@@ -105,8 +105,7 @@ _AT_ONCE = 8  # logs of which the catalog is asked at the same time
 
 def read_logs(
     spark: SparkSession,
-    namespace: str
-    | None = None,  # with prefix, and with its catalog unless that is the current one; all that have a log, if none
+    namespace: str | None = None,  # as `Log.namespace`; all that have a log, if none
 ) -> Logs:
     "Return the import logs, with all columns of `LOG_COLUMNS`. Raise `UsageError` if there is none."
     unreadable: dict[str, str] = {}
