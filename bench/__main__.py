@@ -20,8 +20,10 @@ FULL = [
     cases.thousand_files,
     cases.many_jobs,
     cases.backfill,
+    cases.pairs,
     cases.large_table,
     cases.bad_rows,
+    cases.ten_thousand_jobs,
     cases.twenty_million_rows,
 ]
 
@@ -41,9 +43,13 @@ def main(
         if only in ("", case.__name__):
             bench.console.rule(case.__doc__.split(":")[0])
             case(bench)
+            _note_down(bench.results())
     bench.console.print(bench.table())
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    results |= bench.results()
+
+
+def _note_down(new: dict) -> None:
+    """Write the results so far over earlier ones of the same cases."""
+    results = (json.loads(RESULTS.read_text()) if RESULTS.exists() else {}) | new
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     write_report(results, FOLDER)
 

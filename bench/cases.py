@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from itertools import chain
 
 from cdmeventimporters.checkm2 import quality_report
 from cdmeventimporters.core.batch import import_batch
@@ -15,7 +16,7 @@ from cdmeventimporters.dev.lake.lake import Lake
 from cdmeventimporters.dev.operate.backfill import BATCH
 
 from .contenders import CONTENDERS, DELTA_RS, IMAGE, SPARK, Work, bare_append, importer
-from .measuring import LIMIT, Bench
+from .measuring import LIMIT, Bench, memory
 
 HEADER = "\t".join(c.name for c in quality_report.tool_columns)
 CELLS = "97.31\t1.84\tNeural Network (Specific Model)\t11\t0.894\t48210\t318.27\t3402118\t0.57\t3042\t131\t214906\tNone"
@@ -136,6 +137,33 @@ def import_jobs(lake: Lake, jobs: list[dict], table: str) -> float:
     return time.perf_counter() - start
 
 
+def ten_thousand_jobs(bench: Bench):
+    """10,000 jobs of 10 rows in batches: what the driver holds after each 1,000."""
+    with Lake() as lake:
+        spark = lake.get_spark()
+        for n in range(10):
+            jobs = [lake.job(IMAGE, {"quality_report.tsv": report(10)}) for _ in range(1000)]
+            seconds = import_jobs(lake, jobs, "bench.ten_thousand")
+            if n in (0, 9):
+                name = "the last 1,000" if n else "jobs 1 to 1,000"
+                bench.measure("10,000 jobs in batches", name, lambda seconds=seconds: seconds)
+            python, heap = memory(spark)
+            bench.console.print(f"{n + 1},000 jobs · Python {python} MB, Java's heap {heap} MB")
+
+
+def pairs(bench: Bench):
+    """2,000,000 pairs in one file without a header, of MMseqs2."""
+    case, image = "2,000,000 pairs (MMseqs2)", "ghcr.io/kbaseincubator/cdm_mmseqs2"
+    with Lake() as lake:
+        for n in range(-1, 3):
+            measure = bench.measure if n >= 0 else bench.warm_up
+            lines = (f"rep{n + 1}_{i // 9:07}\tprotein{n + 1}_{i:07}" for i in range(2_000_000))
+            job = lake.job(image, [put_large(lake, f"{n}/result_cluster.tsv", lines)])
+            for name in _rotated(["importer", LIMIT], n):
+                work = Work(lake, job, _table("pairs", name), "representative string, member string", header=False)
+                measure(case, name, CONTENDERS[name], work, spark=lake.get_spark())
+
+
 def large_table(bench: Bench):
     """100 rows into tables of 10,000 and of 5,000,000 rows: all new in a narrow range, or half of them random updates."""
     with Lake() as lake:
@@ -191,7 +219,7 @@ def bad_rows(bench: Bench):
         importer(Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(100)}), "bench.warm"))
         for name, cell in [("all good", "97.31"), ("half of them bad", "197.31")]:
             lines = (f"g{i:08}\t{CELLS.replace('97.31', cell) if i % 2 else CELLS}" for i in range(2_000_000))
-            job = lake.job(IMAGE, [put_large(lake, f"{cell}/quality_report.tsv", HEADER, lines)])
+            job = lake.job(IMAGE, [put_large(lake, f"{cell}/quality_report.tsv", lines, HEADER)])
             outcome = lake.deliver(job, meta={"table": "bench.bad"})
             bench.measure("2,000,000 rows", name, lambda outcome=outcome: outcome.seconds)
             if outcome.error:
@@ -242,7 +270,7 @@ def import_hits() -> float:
     with Lake(settings={"spark.driver.memory": "1g"}) as lake:
         rest = "98.4\t312\t5\t0\t1\t312\t17\t328\t3.1e-120\t431.7"
         lines = (f"contig_{i // 25}_{i % 7}\tUniRef90_{i:010}\t{rest}" for i in range(20_000_000))
-        file = put_large(lake, "hits.tsv", "\t".join(c.name for c in HITS.columns), lines)
+        file = put_large(lake, "hits.tsv", lines, "\t".join(c.name for c in HITS.columns))
         outcome = lake.deliver(
             lake.job("example.org/hits", [file]),
             run_import=lambda *given: import_tables(*given, HITS),
@@ -255,11 +283,10 @@ def import_hits() -> float:
         return outcome.seconds
 
 
-def put_large(lake: Lake, key: str, header: str, lines: Iterable[str]) -> str:
+def put_large(lake: Lake, key: str, lines: Iterable[str], *header: str) -> str:
     """Put a file that is too large for the memory; `bucket/key`."""
     with tempfile.NamedTemporaryFile("w", suffix=".tsv") as file:
-        file.write(header + "\n")
-        file.writelines(f"{line}\n" for line in lines)
+        file.writelines(f"{line}\n" for line in chain(header, lines))
         file.flush()
         lake.s3.client().upload_file(file.name, lake.bucket, key)
     return f"{lake.bucket}/{key}"

@@ -24,6 +24,8 @@ class Work:
     lake: Lake
     job: dict  # `job_info`
     table: str  # namespace.table, without the user's prefix
+    types: str = plain.TYPES  # of the files' columns, for the bare append
+    header: bool = True  # whether the files begin with one
 
     @property
     def files(self) -> list[str]:
@@ -54,7 +56,7 @@ def bare_append(work: Work) -> float:
     spark, table = work.lake.get_spark(), work.lake.prefix + work.table
     spark.sql(f"CREATE DATABASE IF NOT EXISTS {table.split('.')[0]}")
     start = time.perf_counter()
-    rows = spark.read.csv([f"s3a://{file}" for file in work.files], sep="\t", header=True, schema=plain.TYPES)
+    rows = spark.read.csv([f"s3a://{file}" for file in work.files], sep="\t", header=work.header, schema=work.types)
     rows.write.format(work.lake.format).mode("append").saveAsTable(table)
     return time.perf_counter() - start
 

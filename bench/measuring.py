@@ -1,8 +1,10 @@
 """Samples of what work takes, in seconds, Spark jobs and tasks, and S3 requests."""
 
+import resource
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pyspark.sql import SparkSession
 from rich.console import Console
@@ -95,3 +97,12 @@ def counters(spark: SparkSession) -> tuple[int, int, int]:
     statistics_of_s3a = sc._jvm.org.apache.hadoop.fs.FileSystem.getGlobalStorageStatistics().get("S3AStorageStatistics")
     counts = [statistics_of_s3a.getLong(name) or 0 for name in REQUESTS] if statistics_of_s3a else []
     return len(tracked), sum(job.numCompletedTasks() for job in tracked), sum(counts)
+
+
+def memory(spark: SparkSession) -> tuple[int, int]:
+    """Megabytes that this process occupies, and that Java's heap holds once it is swept."""
+    java = spark.sparkContext._jvm.java.lang
+    java.System.gc()
+    heap = java.Runtime.getRuntime()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() // 2**20, (heap.totalMemory() - heap.freeMemory()) // 2**20
