@@ -15,6 +15,7 @@ features = Table(
     "Genome annotation: features (genes, RNAs, CRISPR arrays …) annotated by Bakta, one row per feature and job",
     files="*.tsv", exclude=("*.hypotheticals.tsv", "*.inference.tsv"),
     key=("genome", "Sequence_Id", "Type", "Start", "Stop", "Strand", "cts_job_id", "cts_output_file"), revision=2,
+    input="genome",
     source="README, bakta/io/tsv.py and bakta/constants.py of Bakta 1.1 to 1.12, and Schwengers et al. 2021, doi:10.1099/mgen.0.000685",
     columns=[
         Column("genome", "string", "Genome name: prefix of the output file, which is the name of the genome's file unless --prefix sets another", extract_from_path=genome_before(r"\.tsv")),

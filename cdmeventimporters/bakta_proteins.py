@@ -26,6 +26,7 @@ proteins = Table(
     files="*.tsv",
     exclude=("*.hypotheticals.tsv", "*.inference.tsv"),
     key=("genome", "ID", "cts_job_id", "cts_output_file"),
+    input="genome",
     source="README, bakta/proteins.py and bakta/io/tsv.py of Bakta 1.5 to 1.12, and Schwengers et al. 2021, doi:10.1099/mgen.0.000685",
     columns=[
         Column("genome", "string", "Genome name, or name of another set of proteins: prefix of the output file without the usual extensions", extract_from_path=genome_before(r"\.tsv")),

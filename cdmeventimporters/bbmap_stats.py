@@ -27,6 +27,7 @@ assemblies = Table(
     "Assembly statistics by BBMap's stats.sh and statswrapper.sh: one row per assembly and job",
     files="*stats*",
     key=("filename", "cts_job_id", "cts_output_file"),
+    input="filename",
     source="BBMap, sh/stats.sh and current/jgi/AssemblyStats2.java, for BBMap 38 and 39",
     columns=[
         Column("genome", "string", "Genome name: name of the assembly's file without the usual extensions", header="filename", extract=genome_before("")),

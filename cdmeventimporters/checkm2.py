@@ -16,6 +16,7 @@ quality_report = Table(
     files="quality_report.tsv",
     candidates=("*_checkm2_report.tsv",),
     key="Name",
+    input="Name",
     source="checkm2/predictQuality.py of CheckM2 1.0.1 to 1.1, and Chklovski et al. 2023, doi:10.1038/s41592-023-01940-w",
     columns=[
         Column("Name", "string", "Genome name: its file name without the extension"),

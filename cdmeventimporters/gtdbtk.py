@@ -15,6 +15,7 @@ summary = Table(
     "GTDB taxonomy of genomes, classified by GTDB-Tk: one row per genome, from the job that completed last",
     files="*.summary.tsv",
     key="user_genome",
+    input="user_genome",
     na_values=("N/A",),
     source="ecogenomics.github.io/GTDBTk/files/summary.tsv.html and gtdbtk/files/classify_summary.py, for GTDB-Tk 1.2 to 2.7",
     columns=[

@@ -125,6 +125,7 @@ assemblies = Table(
     files="*report.tsv",
     exclude=("*misassemblies_report.tsv", "*unaligned_report.tsv", "*reads_report.tsv", "*kmers_report.tsv"),
     key=("Assembly", "report_folder", "cts_job_id"),
+    input="Assembly",
     na_values=("-",),
     source="docs/manual.html and quast_libs/reporting.py of QUAST 4.6 to 5.2; Mikheenko et al. 2018, doi:10.1093/bioinformatics/bty266",
     columns=[

@@ -17,6 +17,7 @@ stats = Table(
     candidates=("*.tsv", "*.txt"),
     if_repeated="Run seqkit stats without -b, so that it writes each file's path, then replay the job.",
     key=("file", "cts_job_id", "cts_output_file"), revision=2,
+    input="file",
     na_values=("NaN",),
     source="usage of seqkit stats and changelog, SeqKit 0.16 to 2.10, bioinf.shenwei.me/seqkit/usage",
     columns=[

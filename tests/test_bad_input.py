@@ -250,7 +250,7 @@ BEFORE_A_SESSION = {
     ),
     "the log": (
         dict(meta={"table": "a.Import_Log"}),
-        "importer_meta names the table 'a.Import_Log'; such names are reserved for the import log, records of batches, quarantines and histories.",
+        "importer_meta names the table 'a.Import_Log'; such names are reserved for the import log, records of batches, inputs, quarantines and histories.",
     ),
     "prefix": (
         dict(namespace_prefix="u_kim.lee-2__"),

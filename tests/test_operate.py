@@ -20,6 +20,7 @@ from cdmeventimporters.dev.catalog import find_importer
 from cdmeventimporters.dev.cli import app
 from cdmeventimporters.dev.errors import UsageError
 from cdmeventimporters.dev.operate import cts as asking
+from cdmeventimporters.dev.operate import named_spark
 from cdmeventimporters.dev.operate.backfill import backfill, tally, waiting_jobs
 from cdmeventimporters.dev.operate.cts import completed_jobs, cts_job, job_info
 from cdmeventimporters.dev.operate.log import import_log, newest, point_in_time, show_log
@@ -310,6 +311,45 @@ def test_more_jobs_at_one_moment_than_a_page_holds_are_an_error(cts, monkeypatch
     assert str(refused.value) == (
         "The CTS cannot list all jobs: 3 or more changed their state at 2025-05-01T00:00:00Z.\nReplay those by their ids."
     )
+
+
+# coverage
+
+
+def test_coverage_finds_what_the_tool_left_out_of_jobs_that_were_imported(operator, cts, monkeypatch):
+    lake, inputs = operator.lake, [f"in/{row.split(chr(9))[0]}.fna" for row in ROWS]
+    jobs = [
+        operator.job(report(*ROWS), day=1),
+        operator.job(report(ROWS[0]), day=2),
+        operator.job(report(*ROWS), day=3),
+    ]
+    jobs.append(operator.job(report(ROWS[1], ROWS[1]), day=4))  # read by itself, because a row comes twice
+    for info in jobs:
+        cts.document(info)["job_input"] = {"input_files": inputs}
+    cts.jobs[jobs[1]["id"]]["job_input"] = {"input_files": [*inputs, {"file": "in/a.fa.gz", "data_id": "d:1"}]}
+    for info in (jobs[0], jobs[1], jobs[3]):  # the third was never imported
+        assert lake.deliver(info).error is None
+    gone = jobs[0]["outputs"][0]["file"].split("/", 1)[1]
+    lake.s3.client().delete_object(Bucket=lake.bucket, Key=gone)
+    monkeypatch.setattr(named_spark, "named_spark", lake.get_spark)
+    code, message = said("coverage", "checkm2", "--user", operator.user)
+    assert code == 1
+    assert "checkm2: 9 inputs of 2 jobs recorded; 7 of them have no rows" in message
+    assert gone in message.replace("\n", "")
+    rows = lake.get_spark().table(f"{operator.namespace}.import_inputs").where("rows > 0")
+    assert [tuple(r) for r in rows.orderBy("cts_completion_time").select("cts_job_id", "input_file", "rows").collect()] == [
+        (jobs[1]["id"], inputs[0], 1), (jobs[3]["id"], inputs[1], 1)]  # fmt: skip
+    log = lake.get_spark().table(f"{operator.namespace}.import_log").where("inputs_without_rows > 0")
+    assert {(r.cts_job_id, r.inputs_without_rows) for r in log.collect()} == {(jobs[1]["id"], 4), (jobs[3]["id"], 3)}
+    before = operator.commits("import_inputs"), operator.commits("import_log")
+    lake.put(gone, report(*ROWS))
+    assert said("coverage", "checkm2", "--user", operator.user)[0] == 0
+    assert (operator.commits("import_inputs"), operator.commits("import_log")) == (before[0] + 1, before[1] + 1)
+
+
+def test_coverage_needs_a_table_that_names_inputs():
+    said_what = "No table of psortb names the inputs of a job: none declares input=."
+    assert said("coverage", "psortb") == (1, f"{said_what}\n")
 
 
 # backfill

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -25,6 +25,7 @@ from cdmeventimporters.dev.operate.status import (
     busy_tables,
     failures,
     imports,
+    inputs_without_rows,
     read_status,
     warnings,
 )
@@ -118,6 +119,24 @@ def test_jobs_count_once_by_what_became_of_them_last(history):
     assert found == [["checkm2", 2, 2, 10, 8.3], ["genomad", 1, 1, 20, 5.0]]
     assert [f["importer"] for f in failures(history.status(importer="genomad"))] == ["genomad"]
     assert warnings(status) == []
+
+
+def test_inputs_that_a_tool_left_out_are_listed(history, said, tmp_path):
+    known = [
+        (history.entry("a", 5), 2),
+        (history.entry("b", 4), None),
+        (history.entry("b", 3, rows=None), 1),
+        (history.entry("c", 2), 0),
+    ]
+    history.write(*(replace(entry, inputs_without_rows=n) for entry, n in known))
+    status, table = history.status(), f"{history.namespace}.checkm2"
+    assert [[r[k] for k in ("inputs", "user", "table", "job")] for r in inputs_without_rows(status)] == [
+        [1, history.user, table, "b"], [2, history.user, table, "a"]]  # fmt: skip
+    assert 'cdm_importers_inputs_without_rows{importer="checkm2"} 3.0' in as_metrics(status, set())
+    assert "Inputs without rows" in as_page(status)
+    code, shown = said("status", "--since", "24h", "--user", history.user, "--markdown")
+    assert code == 0
+    assert f"| 2 | checkm2 | {history.user} | {table} | a |" in " ".join(shown.split()).replace("| |", "|\n|")
 
 
 def test_ten_thousand_failures_with_one_cause_are_one_line(history):

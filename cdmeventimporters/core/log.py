@@ -52,6 +52,7 @@ LOG_COLUMNS = (
         "Output files left out: named like the tool's, but none of its layouts fits them",
         separator="\n",
     ),
+    Column("inputs_without_rows", "int", "Number of input files without rows; NULL where that is not known"),
 )
 
 # %% ../../nbs/core/09_log.ipynb #addfe1e8
@@ -79,6 +80,7 @@ class Entry:
     job_info: str | None = None
     table_id: str | None = None
     left_out: list[str] | None = None
+    inputs_without_rows: int | None = None
 
 # %% ../../nbs/core/09_log.ipynb #915f2f42
 def log_table(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LIMITS', 'TYPES', 'COMMA', 'CTS_JOB_ID', 'CTS_COMPLETION_TIME', 'CTS_IMAGE_DIGEST', 'CTS_OUTPUT_FILE', 'RESCUED_DATA',
-           'LINEAGE', 'Column', 'Layout', 'genome_before', 'Table', 'newest_wins', 'spelling']
+           'LINEAGE', 'EXTENSIONS', 'Column', 'Layout', 'genome_before', 'Table', 'newest_wins', 'spelling']
 
 # %% ../../nbs/core/02_spec.ipynb #f46e006f
 import re
@@ -203,14 +203,14 @@ RESCUED_DATA = Column("_rescued_data", "string", "Columns of the file that the i
 LINEAGE = (CTS_JOB_ID, CTS_COMPLETION_TIME, CTS_IMAGE_DIGEST, CTS_OUTPUT_FILE)
 
 # %% ../../nbs/core/02_spec.ipynb #c917f592
-_EXTENSIONS = r"(?:\.(?:fa|fas|fasta|fna|ffn|faa|fsa|gb|gbk|gbff))?(?:\.(?:gz|bz2|xz|zst))?"
+EXTENSIONS = r"(?:\.(?:fa|fas|fasta|fna|ffn|faa|fsa|gb|gbk|gbff))?(?:\.(?:gz|bz2|xz|zst))?"
 
 
 def genome_before(
     ending: str,  # regular expression of what follows the genome in the name of the output
 ) -> str:
     "Return the `extract_from_path` that finds the genome's name, without the usual extensions."
-    return rf"([^/]+?){_EXTENSIONS}{ending}$"
+    return rf"([^/]+?){EXTENSIONS}{ending}$"
 
 # %% ../../nbs/core/02_spec.ipynb #e4bcc798
 @dataclass(frozen=True)
@@ -227,14 +227,14 @@ class Table:
     exclude: tuple[str, ...] = ()  # globs for whole paths to leave out
     layouts: tuple[Layout, ...] = (Layout(),)  # or a single one; a file has the first that fits it
     na_values: tuple[str, ...] = ()  # words that stand for NULL in any column
+    input: str | None = None  # column that names the input of the job which a row is about: of each, there are rows
     if_repeated: str | None = None  # advice where a file repeats a key; then even equal rows are an error
     optional: bool = False  # a job may have no file for it, if it has one for another table
     revision: int = 1  # raised when the declaration reads the same file differently
 
     def __post_init__(self) -> None:
         for name, one in (("key", str), ("columns", Column), ("layouts", Layout)):
-            several = getattr(self, name)
-            object.__setattr__(self, name, (several,) if isinstance(several, one) else tuple(several))
+            object.__setattr__(self, name, (x,) if isinstance(x := getattr(self, name), one) else tuple(x))
         for mistake in _table_mistakes(self):
             raise ValueError(f"Table {self.name!r}: {mistake}")
 
@@ -311,6 +311,8 @@ def _table_mistakes(table: Table) -> Iterator[str]:
         yield "exclude and candidates are tuples of globs."
     if CTS_OUTPUT_FILE.name in table.key and CTS_JOB_ID.name not in table.key:
         yield "the key names cts_output_file, and so must name cts_job_id: each file is of one job."
+    if table.input and table.input not in {c.name for c in table.tool_columns if c.type == "string"}:
+        yield f"input names {table.input}, which is not a string column of the tool."
     if not isinstance(table.revision, int) or table.revision < 1:
         yield f"the revision is {table.revision!r}; expected a whole number from 1."
 

@@ -39,7 +39,8 @@ def job_info(
         known = {"id": job["id"], "outputs": job["outputs"] or [], "namespace_prefix": prefix_of(job["user"])}
         known |= {"image": job["image"]["name"], "image_digest": job["image"]["digest"]}
         counts = {k: job.get(k) for k in ("input_file_count", "output_file_count")}
-        return known | counts | {"completion_time": completed(job)}
+        inputs = {"input_files": (job.get("job_input") or {}).get("input_files")}
+        return known | counts | inputs | {"completion_time": completed(job)}
     except KeyError as e:
         raise ImportFailed(f"This is not a job document of the CTS: it has no {e}.") from None
     except TypeError as e:
@@ -56,7 +57,7 @@ def _get(url: str, token: str) -> dict:
 # %% ../../../nbs/dev/operate/03_cts.ipynb #d18c3b47
 WAITS = (0.2, 1.0, 3.0)  # seconds before the server is asked again
 
-
+# %% ../../../nbs/dev/operate/03_cts.ipynb #1058997e
 def _get_patiently(url: str, token: str) -> dict:
     "Return the JSON at `url`; ask again if the server is busy or not there."
     for wait in WAITS:
@@ -107,7 +108,7 @@ def _changed(job: Mapping) -> str:
     "Return the time of a job's last change of state."
     return job["transition_times"][-1]["time"]
 
-
+# %% ../../../nbs/dev/operate/03_cts.ipynb #2c001246
 def _just_after(time: str) -> str:
     "Return the next time that the CTS tells from this one."
     return (datetime.fromisoformat(time) + timedelta(microseconds=1)).isoformat()
@@ -115,7 +116,7 @@ def _just_after(time: str) -> str:
 # %% ../../../nbs/dev/operate/03_cts.ipynb #0c81e59d
 PAGE = 1000  # jobs that the CTS lists at most
 
-
+# %% ../../../nbs/dev/operate/03_cts.ipynb #3a73d424
 def completed_jobs(
     since: datetime | None = None,  # first time of completion
     until: datetime | None = None,  # time after the last
