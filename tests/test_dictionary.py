@@ -10,6 +10,7 @@ from conftest import ROOT
 from frictionless import Schema
 from typer.testing import CliRunner
 
+from cdmeventimporters.core.inputs import INPUT_COLUMNS
 from cdmeventimporters.dev.catalog import load_importers, tables_of
 from cdmeventimporters.dev.cli import app
 from cdmeventimporters.dev.dictionary import IDENTIFIERS, entries, join_query, joins_page, table_page, table_schema
@@ -55,6 +56,7 @@ def database():
     database.execute("ATTACH ':memory:' AS autoimport")
     for entry in ENTRIES.values():
         database.execute(f"CREATE TABLE {entry.name} ({', '.join(f'`{c.name}`' for c in entry.table.all_columns)})")
+    database.execute(f"CREATE TABLE autoimport.import_inputs ({', '.join(f'`{c.name}`' for c in INPUT_COLUMNS)})")
     return database
 
 
@@ -72,7 +74,7 @@ def test_the_queries_of_the_analysts_guide_run(database):
         r"^```sql\n(SELECT.*?;)\n```", (ROOT / "docs/analysts.md").read_text(), re.DOTALL | re.MULTILINE
     )
     of_tables = [query for query in queries if "import_log" not in query]
-    assert [database.execute(query).fetchall() for query in of_tables] == [[]]
+    assert [database.execute(query).fetchall() for query in of_tables] == [[], []]
 
 
 def test_every_column_that_is_called_genome_is_joined_by():

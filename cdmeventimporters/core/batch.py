@@ -29,6 +29,7 @@ from cdmeventimporters.core.spec import (
     CTS_JOB_ID,
     CTS_OUTPUT_FILE,
     Table,
+    key_in_job,
     newest_wins,
 )
 from .tables import Known, Merged, Range, TableFormat, changes_query, frame_of, temporary_view
@@ -112,7 +113,7 @@ def _check_table(
     lineage = F.broadcast(_lineage_of(spark, targets))
     rows = check_cells(cells, table).join(lineage, F.col("_file") == F.col(CTS_OUTPUT_FILE.name)).persist()
     with files.queries():
-        counted = {job: found for (job,), found in count_checked(rows, table.key_in_job, CTS_JOB_ID.name).items()}
+        counted = {job: found for (job,), found in count_checked(rows, key_in_job(table), CTS_JOB_ID.name).items()}
     odd = {job for job, n in expected.items() if not _is_clean(counted.setdefault(job, _NO_ROWS), n)}
     return Together(targets, _as_table(rows, table), counted), odd
 

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from .errors import CASES, ImportFailed, first_cases
 from .files import Counted, OutputFiles
 from .session import literal
-from .spec import LIMITS, RESCUED_DATA, Column, Table
+from .spec import LIMITS, RESCUED_DATA, Column, Table, key_in_job
 
 # %% ../../nbs/core/06_check.ipynb #a9911277
 NUMBER = r"^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\z"
@@ -139,7 +139,7 @@ def count_rows(
     expected: Mapping[str, int],  # {path: number of its lines or records}, from `file_formats`
 ) -> tuple[DataFrame, Counted]:
     "Return the rows to work with, and their numbers; raise `ImportFailed` if a file does not have the rows it should."
-    rows, counted = files.evaluate(rows, table.key_in_job)
+    rows, counted = files.evaluate(rows, key_in_job(table))
     if counted.lines != sum(expected.values()):
         found = rows.where("_nth = 0").groupBy("_file").count().collect()
         raise rows_missing({row._file: row["count"] for row in found}, expected)
@@ -203,7 +203,7 @@ def fold_rows(
     names = [*(c.name for c in table.tool_columns), RESCUED_DATA.name]
     values = F.struct(*names)
     agree = F.count("*") == 1 if table.if_repeated else F.min(values).eqNullSafe(F.max(values))
-    folded = rows.groupBy(*(F.col(k).alias(f"_key_{k}") for k in table.key_in_job)).agg(
+    folded = rows.groupBy(*(F.col(k).alias(f"_key_{k}") for k in key_in_job(table))).agg(
         F.min(values).alias("_row"), F.min("_file").alias("_file"), agree.alias("_agree")
     )
     return folded.select("_row.*", "_file", "_agree")
@@ -213,11 +213,11 @@ def _differing_pairs(rows: DataFrame, table: Table) -> list[Row]:  # the key, th
     "Return the first keys with rows that differ."
     names = [*(c.name for c in table.tool_columns), RESCUED_DATA.name]
     row = F.struct(F.struct(*names).alias("_values"), "_file", "_number", *table.tool_key)
-    by_key = rows.groupBy(*(F.col(k).alias(f"_key_{n}") for n, k in enumerate(table.key_in_job)))
+    by_key = rows.groupBy(*(F.col(k).alias(f"_key_{n}") for n, k in enumerate(key_in_job(table))))
     pairs = by_key.agg(F.min(row).alias("_one"), F.max(row).alias("_other"), F.count("*").alias("_rows"))
     equal = F.col("_one._values").eqNullSafe(F.col("_other._values"))
     differ = pairs.where("_rows > 1" if table.if_repeated else ~equal).drop("_rows")
-    return differ.orderBy(*differ.columns[: len(table.key_in_job)]).limit(CASES).collect()
+    return differ.orderBy(*differ.columns[: len(key_in_job(table))]).limit(CASES).collect()
 
 # %% ../../nbs/core/06_check.ipynb #973a9e39
 def _difference(one: Row, other: Row) -> str:

@@ -256,6 +256,7 @@ _MERGE_FROM_DRIVER = {
     "spark.databricks.delta.merge.materializeSource": "none",
     "spark.databricks.delta.optimizeWrite.enabled": "false",
 }
+_LARGE = 1_000_000  # rows that make files of a good size by themselves
 
 # %% ../../nbs/core/10_delta.ipynb #c7e05a94
 class Delta(DeltaTransactions):
@@ -272,7 +273,8 @@ class Delta(DeltaTransactions):
     ) -> Merged | None:
         likely_new = known.likely_new and known.count is not None
         if known.new or (likely_new and not self._holds(table, known.ranges)):
-            return self._append_once(table, rows, transaction, known.count or 0)
+            with nullcontext() if known.in_driver else with_codegen(self.spark):
+                return self._append_once(table, rows, transaction, known.count or 0)
         session = as_transaction(self.spark, transaction, _MERGE_FROM_DRIVER if known.in_driver else {})
         with temporary_view(rows) as source, with_codegen(self.spark), session, self.writing(table):
             statement = merge_statement(table, source, columns, key, known.ranges)
@@ -288,7 +290,7 @@ class Delta(DeltaTransactions):
         "Append rows whose keys the table does not hold, unless it has recorded the transaction."
         if transaction and self.applied(table, transaction):
             return None
-        self._append(table, rows, transaction)
+        self._append(table, rows, transaction, count)
         return Merged(inserted=count, updated=0)
 
     def is_busy(self, table: str) -> bool:
@@ -308,8 +310,9 @@ class Delta(DeltaTransactions):
     def append(self, table: str, rows: DataFrame) -> None:
         self._append(table, rows, None)
 
-    def _append(self, table: str, rows: DataFrame, transaction: Transaction | None) -> None:
+    def _append(self, table: str, rows: DataFrame, transaction: Transaction | None, count: int = 0) -> None:
         "Append rows as this transaction."
-        appending = rows.write.format("delta").mode("append")
+        gathered = {"optimizeWrite": "false"} if count > _LARGE else {}
+        appending = rows.write.format("delta").mode("append").options(**gathered)
         with as_transaction(self.spark, transaction), self.writing(table):
             retry(lambda: appending.saveAsTable(quoted(table)))

@@ -70,8 +70,8 @@ def count_spellings(
     inputs: Iterable[Input],  # of all these jobs
 ) -> dict[str, dict[str, int]]:
     "Return for each job the names of inputs as its rows spell them, and the number of these rows."
-    named = Column("_name", "string", "Name of an input")
-    names = frame_of(rows.sparkSession, [named], sorted({(input_name(i.file),) for i in inputs}))
+    named = Column("name", "string", "Name of an input")
+    names = frame_of(rows.sparkSession, [named], sorted({(input_name(i.file),) for i in inputs})).toDF("_name")
     name = F.coalesce(F.nullif(F.regexp_extract(column, _NAME, 1), F.lit("")), F.col(column))
     of_inputs = rows.withColumn("_name", name).join(F.broadcast(names), "_name", "left_semi")
     counted: dict[str, dict[str, int]] = {}

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LIMITS', 'TYPES', 'COMMA', 'CTS_JOB_ID', 'CTS_COMPLETION_TIME', 'CTS_IMAGE_DIGEST', 'CTS_OUTPUT_FILE', 'RESCUED_DATA',
-           'LINEAGE', 'EXTENSIONS', 'Column', 'Layout', 'genome_before', 'Table', 'newest_wins', 'spelling']
+           'LINEAGE', 'EXTENSIONS', 'Column', 'Layout', 'genome_before', 'Tool', 'Table', 'newest_wins', 'key_in_job',
+           'spelling']
 
 # %% ../../nbs/core/02_spec.ipynb #f46e006f
 import re
@@ -212,6 +213,48 @@ def genome_before(
     "Return the `extract_from_path` that finds the genome's name, without the usual extensions."
     return rf"([^/]+?){EXTENSIONS}{ending}$"
 
+# %% ../../nbs/core/02_spec.ipynb #ed57798c
+@dataclass(frozen=True)
+class Tool:
+    "What is known of a tool; raises `ValueError` when it is declared wrongly."
+
+    name: str  # as its authors write it
+    homepage: str  # URL
+    licence: str  # SPDX identifier, or words where there is none
+    doi: str | None = None  # of the publication to cite
+    biotools: str | None = None  # identifier in bio.tools
+    edam: tuple[str, ...] = ()  # EDAM's operations, e.g. `operation_3180`
+
+    def __post_init__(self) -> None:
+        for mistake in _tool_mistakes(self):
+            raise ValueError(f"Tool {self.name!r}: {mistake}")
+
+    @property
+    def links(self) -> dict[str, str]:
+        "URLs of what is known of it, by what they show."
+        doi = {f"doi:{self.doi}": f"https://doi.org/{self.doi}"} if self.doi else {}
+        biotools = {f"biotools:{self.biotools}": f"https://bio.tools/{self.biotools}"} if self.biotools else {}
+        return (
+            {"homepage": self.homepage}
+            | doi
+            | biotools
+            | {term: f"http://edamontology.org/{term}" for term in self.edam}
+        )
+
+# %% ../../nbs/core/02_spec.ipynb #692037ee
+def _tool_mistakes(tool: Tool) -> Iterator[str]:
+    "Yield the mistakes in what is said of a tool, a sentence each."
+    if not tool.name.strip() or not tool.licence.strip():
+        yield "name and licence must not be empty."
+    if not re.fullmatch(r"https?://\S+", tool.homepage):
+        yield f"homepage={tool.homepage!r} is no URL."
+    if tool.doi and not re.fullmatch(r"10\.\d{4,}/\S+", tool.doi):
+        yield f"doi={tool.doi!r} is no DOI; expected one like 10.1038/s41592-023-01940-w."
+    if tool.biotools and not re.fullmatch(r"[\w.-]+", tool.biotools):
+        yield f"biotools={tool.biotools!r} is no identifier; expected one like checkm2."
+    if isinstance(tool.edam, str) or not all(re.fullmatch(r"(operation|topic)_\d{4}", term) for term in tool.edam):
+        yield f"edam={tool.edam!r}; expected terms like ('operation_3180',)."
+
 # %% ../../nbs/core/02_spec.ipynb #e4bcc798
 @dataclass(frozen=True)
 class Table:
@@ -223,6 +266,7 @@ class Table:
     key: tuple[str, ...]  # the columns, or the one column, that identify a row across jobs
     columns: Sequence[Column]  # in the order of the table
     source: str | None = None  # documents and versions of the tool that the descriptions are from
+    tools: tuple[Tool, ...] = ()  # that write such files, or a single one
     candidates: tuple[str, ...] = ()  # further globs like `files`: such an output is this table's if a layout fits it
     exclude: tuple[str, ...] = ()  # globs for whole paths to leave out
     layouts: tuple[Layout, ...] = (Layout(),)  # or a single one; a file has the first that fits it
@@ -233,7 +277,7 @@ class Table:
     revision: int = 1  # raised when the declaration reads the same file differently
 
     def __post_init__(self) -> None:
-        for name, one in (("key", str), ("columns", Column), ("layouts", Layout)):
+        for name, one in (("key", str), ("columns", Column), ("layouts", Layout), ("tools", Tool)):
             object.__setattr__(self, name, (x,) if isinstance(x := getattr(self, name), one) else tuple(x))
         for mistake in _table_mistakes(self):
             raise ValueError(f"Table {self.name!r}: {mistake}")
@@ -259,11 +303,6 @@ class Table:
         return tuple(c.name for c in self.tool_columns if c.name in self.key and not c.nullable)
 
     @property
-    def key_in_job(self) -> tuple[str, ...]:
-        "Columns that tell the rows of one job apart, with `_file` for the output file."
-        return (*self.tool_key, *(("_file",) if CTS_OUTPUT_FILE.name in self.key else ()))
-
-    @property
     def all_columns(self) -> tuple[Column, ...]:
         "All columns in the order of the table: declared ones, lineage, rescued data."
         return (*self.columns, *(c for c in LINEAGE if c not in self.columns), RESCUED_DATA)
@@ -279,6 +318,13 @@ def newest_wins(
 ) -> bool:
     "Return whether a row of one job may replace a row of another."
     return CTS_JOB_ID.name not in table.key
+
+# %% ../../nbs/core/02_spec.ipynb #9526f448
+def key_in_job(
+    table: Table,
+) -> tuple[str, ...]:
+    "Return the columns that tell the rows of one job apart, with `_file` for the output file."
+    return (*table.tool_key, *(("_file",) if CTS_OUTPUT_FILE.name in table.key else ()))
 
 # %% ../../nbs/core/02_spec.ipynb #da330819
 def _table_mistakes(table: Table) -> Iterator[str]:

@@ -10,6 +10,7 @@ import json
 import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -220,6 +221,7 @@ def _describe(
     if as_json:
         dictionary = [
             {"table": t.name, "description": t.description, "key": t.key, "source": t.source}
+            | {"tools": [asdict(about) for about in t.tools]}
             | {"columns": describe(t).to_dict("records")}
             for t in tables
         ]
@@ -228,6 +230,8 @@ def _describe(
         columns, title = describe(table), f"{table.name}: {table.description}"
         _print(columns if any(columns.source) else columns.drop(columns="source"), title, as_markdown)
         typer.echo(f"Key: {', '.join(table.key)}. Source, unless a column names another: {table.source}")
+        for about in table.tools:
+            typer.echo(f"Tool: {about.name} ({about.licence}), {', '.join(about.links.values())}")
     _warn(yaml_problems())
 
 # %% ../../nbs/dev/03_cli.ipynb #f7c91a28

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..core.spec import CTS_JOB_ID, LINEAGE, Column, Table
+from ..core.spec import CTS_JOB_ID, LINEAGE, Column, Table, Tool
 from .catalog import IMPORTERS, declared_tables, describe, load_importers
 from .terminal import markdown_table
 
@@ -63,6 +63,13 @@ def column_rows(entry: Entry) -> list[dict[str, str]]:
         for column, row in zip(entry.table.all_columns, own, strict=True)
     ]
 
+# %% ../../nbs/dev/04_dictionary.ipynb #4503e185
+def _about(tool: Tool) -> str:
+    "Return what is known of a tool, in Markdown."
+    links = dict(tool.links)
+    also = [f"[{what}]({url})" for what, url in links.items() if what != "homepage"]
+    return ", ".join([f"[{tool.name}]({links['homepage']})", tool.licence, *also])
+
 # %% ../../nbs/dev/04_dictionary.ipynb #a03414e7
 def table_page(entry: Entry) -> str:
     "Return the Markdown of a table's page."
@@ -71,6 +78,7 @@ def table_page(entry: Entry) -> str:
     facts = [
         f"- **Key**: {', '.join(f'`{name}`' for name in entry.table.key)}. {_on_repeat(entry.table)}",
         f"- **Written by**: {', '.join(f'`{image}`' for image in entry.images)}",
+        *(f"- **Tool**: {_about(tool)}" for tool in entry.table.tools),
         f"- **Source**, unless a column names another: {entry.table.source or 'not given'}",
     ]
     return "\n".join([f"# {entry.name}", "", entry.table.description, "", *facts, "", markdown_table(heads, rows), ""])

@@ -162,6 +162,11 @@ def _declaration_findings(name: str, tables: list[Table], project: Path) -> Iter
                 f"table {table.name}: has no source=, the document and versions of the tool that the descriptions are from",
                 f'"{table.name}"',
             )
+        if not table.tools:
+            yield source.found(
+                f"table {table.name}: has no tools=, a Tool with homepage, licence and what else is known",
+                f'"{table.name}"',
+            )
         for column in table.written_columns:
             at = f'Column("{column.name}"'
             if re.sub(r"\W|_", "", column.description).lower() == column.name.replace("_", "").lower():

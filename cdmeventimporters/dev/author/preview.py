@@ -39,7 +39,16 @@ from ...core.errors import CASES, ImportFailed
 from ...core.files import Counted, SniffedFile, lines_of, records_of, sniff_lines
 from ...core.job import Job, named_tables, no_output, read_options
 from ...core.rows import LEVELS, THOUSANDS, FileFormat, file_format, fits_by_content, formats_of
-from ...core.spec import CTS_OUTPUT_FILE, LIMITS, RESCUED_DATA, Column, Layout, Table, spelling
+from cdmeventimporters.core.spec import (
+    CTS_OUTPUT_FILE,
+    LIMITS,
+    RESCUED_DATA,
+    Column,
+    Layout,
+    Table,
+    key_in_job,
+    spelling,
+)
 from ..catalog import Importer, find_importer, load_importers
 from ..errors import UsageError
 
@@ -395,7 +404,7 @@ def _ordered(values: Iterable[Value]) -> tuple:
 # %% ../../../nbs/dev/author/03_preview.ipynb #b0f836ff
 def _key(row: JudgedRow, table: Table) -> tuple:
     "Return what tells a row from others of its job."
-    return tuple(row.file if name == "_file" else row.values[name] for name in table.key_in_job)
+    return tuple(row.file if name == "_file" else row.values[name] for name in key_in_job(table))
 
 # %% ../../../nbs/dev/author/03_preview.ipynb #0e59ab73
 def _content(row: JudgedRow) -> tuple:

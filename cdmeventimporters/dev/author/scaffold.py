@@ -142,7 +142,7 @@ def _table_code(table: Table, variable: str, doubts: Mapping[str, str] = {}) -> 
     key = _literal(table.key[0] if len(table.key) == 1 else table.key)
     lines = [_literal(table.name), _literal(table.description), f"files={_literal(table.files)}", f"key={key}"]
     lines += [f"na_values={_literal(table.na_values)}"] if table.na_values else []
-    lines += [f"source={_literal(table.source)}", "columns=["]
+    lines += ["tools=tool", f"source={_literal(table.source)}", "columns=["]
     remarks = {name: f"  # {doubt}" for name, doubt in doubts.items() if doubt}
     columns = "".join(f"        {_call(column, 3)},{remarks.get(column.name, '')}\n" for column in table.columns)
     layouts = (
@@ -156,7 +156,7 @@ def _table_code(table: Table, variable: str, doubts: Mapping[str, str] = {}) -> 
 def _imports(table: Table) -> str:
     "Return the imports that a declaration needs."
     names = ["COMMA"] * any(x.separator == COMMA for x in table.layouts) + ["Column"]
-    names += ["Layout"] * (table.layouts != (Layout(),)) + ["Table"]
+    names += ["Layout"] * (table.layouts != (Layout(),)) + ["Table", "Tool"]
     return f"from cdmeventimporters.core.importing import import_tables\nfrom cdmeventimporters.core.spec import {', '.join(names)}"
 
 # %% ../../../nbs/dev/author/01_scaffold.ipynb #89d22da6
@@ -309,6 +309,8 @@ def _first_cells(inferred: InferredTable, few: InferredTable, tool: str):
     yield "markdown", _awkward(inferred) + _identity(inferred) + "## The declaration"
     yield "code", "#| export\n" + _imports(inferred.table)
     doubts = {e.column: e.doubt for e in evidence(inferred)}
+    homepage = f"https://example.org/{TO_DO}"
+    yield "code", f'#| export\ntool = Tool("{tool}", "{homepage}", licence="{TO_DO}", doi=None, biotools=None, edam=())'
     yield "code", "#| export\n" + _table_code(inferred.table, tool, doubts)
     yield (
         "code",

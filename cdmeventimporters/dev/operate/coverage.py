@@ -113,10 +113,11 @@ def cover(
     "Record how many rows each input of some jobs has."
     tables, meta = table_format(spark), importer.importer_meta | {"history": False}
     found: dict[str, list[InputEntry] | ImportFailed] = {}
+    declared = declared_tables()[importer.py_module]
     with import_session(spark, tables.settings):
-        for attempts in attempts_together(infos, meta, declared_tables()[importer.py_module]):
+        for attempts in attempts_together(infos, meta, declared):
             recorded = _recorded(tables, attempts)
-            found |= _count_together(tables, recorded, input_tables(importer))
+            found |= _count_together(tables, recorded, [table for table in declared if table.input])
             for attempt in recorded:
                 job = attempt.targets[0].job.id
                 try:

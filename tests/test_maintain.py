@@ -1,0 +1,107 @@
+"""What keeps tables small and a platform trusted: maintenance, and the self-test; on both formats."""
+
+from datetime import timedelta
+
+import pytest
+from conftest import FORMAT, report
+from typer.testing import CliRunner
+
+from cdmeventimporters.dev.cli import app
+from cdmeventimporters.dev.errors import UsageError
+from cdmeventimporters.dev.operate import maintain as work
+from cdmeventimporters.dev.operate import named_spark
+from cdmeventimporters.dev.operate.selftest import selftest
+
+ELEVEN = 11  # imports, each with a file of its own
+
+
+@pytest.fixture
+def said(monkeypatch, lake):
+    """How a command ended, and what it said, on the lake's session."""
+    monkeypatch.setattr(named_spark, "named_spark", lake.get_spark)
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def run(*arguments):
+        ran = CliRunner().invoke(app, [str(x) for x in arguments])
+        assert "Traceback" not in ran.output, ran.output
+        return ran.exit_code, ran.stdout
+
+    return run
+
+
+def needs(desk) -> dict[str, work.Need]:
+    """What the tables of a namespace need, by their short names."""
+    names = work.imported_tables(desk.spark, desk.full("x").split(".")[0])
+    return {name.split(".")[-1]: work.need_of(desk.spark, name) for name in names}
+
+
+def test_many_small_files_become_one_and_no_job_is_forgotten(desk, said):
+    jobs = [desk.good(report(Name=f"bin.{n}"), input_files=[f"in/bin.{n}.fna"]) for n in range(ELEVEN)]
+    before, namespace = needs(desk), desk.full("x").split(".")[0]
+    assert {name: need.files for name, need in before.items()} == dict.fromkeys(
+        ["checkm2", "import_inputs", "import_log"], ELEVEN
+    )
+    code, shown = said("maintain", "--namespace", namespace, "--dry-run")
+    assert (code, needs(desk)) == (0, before)
+    assert "what it needs" in shown
+    code, shown = said("maintain", "--namespace", namespace)
+    assert (code, f"{ELEVEN} → 1" in shown) == (0, True)
+    assert [need.files for need in needs(desk).values()] == [1, 1, 1]
+    commits = desk.commits(), desk.commits("import_log")
+    assert jobs[0].replay().error is None
+    assert (desk.commits(), desk.commits("import_log")) == commits
+    assert len(desk.rows()) == ELEVEN
+
+
+@pytest.mark.skipif(FORMAT != "iceberg", reason="Delta tells the age of files by the storage, whose clock nobody sets")
+def test_snapshots_older_than_a_week_expire(desk, monkeypatch):
+    for n in range(3):
+        desk.good(report(Name=f"bin.{n}"))
+    assert [need.old for need in needs(desk).values()] == [0, 0]
+    monkeypatch.setattr(work, "KEPT", timedelta(0))
+    found = needs(desk)
+    assert {name: need.old for name, need in found.items()} == {"checkm2": 2, "import_log": 2}
+    assert [need.error for need in work.maintain(desk.spark, list(found.values()), lambda table: None)] == ["", ""]
+    assert desk.commits() == 2  # the creation, and the current snapshot
+    assert len(desk.rows()) == 3
+
+
+def test_what_cannot_be_maintained_is_named_and_the_others_are_maintained(desk, said):
+    for n in range(ELEVEN):
+        desk.good(report(Name=f"bin.{n}"))
+    desk.spark.sql(f"CREATE VIEW {desk.full('checkm2_rejected')} AS SELECT 1 AS x")
+    code, _ = said("maintain", "--namespace", desk.full("x").split(".")[0])
+    assert code == 1
+    assert [need.files for name, need in needs(desk).items() if not need.error] == [1, 1]
+    assert [name for name, need in needs(desk).items() if need.error] == ["checkm2_rejected"]
+
+
+def test_the_selftest_says_what_it_proved_and_leaves_no_namespace(lake, said):
+    code, shown = said("selftest", f"s3://{lake.bucket}/self test/")
+    assert code == 0, shown
+    spark = lake.get_spark()
+    kind, catalog = {"delta": "Delta", "iceberg": "Iceberg"}[FORMAT], spark.catalog.currentCatalog()
+    lines = shown.splitlines()
+    assert lines[0] == f"a session of Spark {spark.version}, with {kind} tables in the catalog {catalog}"
+    assert lines[3:5] == [
+        "an event that came again changed nothing",
+        "a bad row failed its job with a message, and changed nothing",
+    ]
+    assert lines[5].startswith("removed cdm_selftest_")
+    assert not [row for row in spark.sql("SHOW NAMESPACES").collect() if row[0].startswith("cdm_selftest")]
+
+
+def test_a_selftest_that_fails_says_so_and_leaves_no_namespace(lake, said, monkeypatch):
+    assert said("selftest", "cts-data") == (1, "The folder is 'cts-data'; expected bucket/folder.\n")
+    code, shown = said("selftest", "no-such-bucket/selftest")
+    assert (code, "no-such-bucket" in shown) == (1, True)
+    monkeypatch.setattr("cdmeventimporters.dev.operate.selftest.import_tables", lambda *_: [_Nothing()])
+    with pytest.raises(UsageError, match=r"^The self-test failed: the first event is applied; expected imported[.]$"):
+        list(selftest(lake.get_spark(), f"{lake.bucket}/selftest"))
+    assert not [row for row in lake.get_spark().sql("SHOW NAMESPACES").collect() if row[0].startswith("cdm_selftest")]
+
+
+class _Nothing:
+    """What an importer returns that does nothing."""
+
+    status = "applied"
