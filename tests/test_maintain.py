@@ -12,7 +12,13 @@ from cdmeventimporters.dev.operate import maintain as work
 from cdmeventimporters.dev.operate import named_spark
 from cdmeventimporters.dev.operate.selftest import selftest
 
-ELEVEN = 11  # imports, each with a file of its own
+FEW = 3  # imports, each with a file of its own
+
+
+@pytest.fixture(autouse=True)
+def _two_files_are_many(monkeypatch):
+    """Files are joined where there are more than two."""
+    monkeypatch.setattr(work, "MANY", 2)
 
 
 @pytest.fixture
@@ -24,7 +30,7 @@ def said(monkeypatch, lake):
     def run(*arguments):
         ran = CliRunner().invoke(app, [str(x) for x in arguments])
         assert "Traceback" not in ran.output, ran.output
-        return ran.exit_code, ran.stdout
+        return ran.exit_code, ran.output
 
     return run
 
@@ -36,21 +42,21 @@ def needs(desk) -> dict[str, work.Need]:
 
 
 def test_many_small_files_become_one_and_no_job_is_forgotten(desk, said):
-    jobs = [desk.good(report(Name=f"bin.{n}"), input_files=[f"in/bin.{n}.fna"]) for n in range(ELEVEN)]
+    jobs = [desk.good(report(Name=f"bin.{n}"), input_files=[f"in/bin.{n}.fna"]) for n in range(FEW)]
     before, namespace = needs(desk), desk.full("x").split(".")[0]
     assert {name: need.files for name, need in before.items()} == dict.fromkeys(
-        ["checkm2", "import_inputs", "import_log"], ELEVEN
+        ["checkm2", "import_inputs", "import_log"], FEW
     )
     code, shown = said("maintain", "--namespace", namespace, "--dry-run")
     assert (code, needs(desk)) == (0, before)
     assert "what it needs" in shown
     code, shown = said("maintain", "--namespace", namespace)
-    assert (code, f"{ELEVEN} → 1" in shown) == (0, True)
+    assert (code, f"{FEW} → 1" in shown) == (0, True)
     assert [need.files for need in needs(desk).values()] == [1, 1, 1]
     commits = desk.commits(), desk.commits("import_log")
     assert jobs[0].replay().error is None
     assert (desk.commits(), desk.commits("import_log")) == commits
-    assert len(desk.rows()) == ELEVEN
+    assert len(desk.rows()) == FEW
 
 
 @pytest.mark.skipif(FORMAT != "iceberg", reason="Delta tells the age of files by the storage, whose clock nobody sets")
@@ -67,7 +73,7 @@ def test_snapshots_older_than_a_week_expire(desk, monkeypatch):
 
 
 def test_what_cannot_be_maintained_is_named_and_the_others_are_maintained(desk, said):
-    for n in range(ELEVEN):
+    for n in range(FEW):
         desk.good(report(Name=f"bin.{n}"))
     desk.spark.sql(f"CREATE VIEW {desk.full('checkm2_rejected')} AS SELECT 1 AS x")
     code, _ = said("maintain", "--namespace", desk.full("x").split(".")[0])

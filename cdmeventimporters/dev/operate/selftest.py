@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from urllib.parse import unquote
 
 from pyspark.sql import SparkSession
 
@@ -42,7 +43,7 @@ def _put(spark: SparkSession, folder: str, lines: list[str]) -> str:
     text = spark.createDataFrame([("\n".join(lines),)], "value string")
     text.coalesce(1).write.mode("overwrite").text(target)
     [[path]] = spark.read.text(target).select("_metadata.file_path").distinct().collect()
-    return path.split("://", 1)[1]
+    return unquote(path.split("://", 1)[1])
 
 # %% ../../../nbs/dev/operate/10_selftest.ipynb #73bb7277
 def _job(file: str, job_id: str) -> dict:
