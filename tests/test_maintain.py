@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from conftest import FORMAT, report
+from conftest import FORMAT, delta_only, report
 from typer.testing import CliRunner
 
 from cdmeventimporters.dev.cli import app
@@ -47,8 +47,9 @@ def test_many_small_files_become_one_and_no_job_is_forgotten(desk, said):
     assert {name: need.files for name, need in before.items()} == dict.fromkeys(
         ["checkm2", "import_inputs", "import_log"], FEW
     )
+    commits = desk.commits()
     code, shown = said("maintain", "--namespace", namespace, "--dry-run")
-    assert (code, needs(desk)) == (0, before)
+    assert (code, desk.commits()) == (0, commits)
     assert "what it needs" in shown
     code, shown = said("maintain", "--namespace", namespace)
     assert (code, f"{FEW} → 1" in shown) == (0, True)
@@ -61,6 +62,7 @@ def test_many_small_files_become_one_and_no_job_is_forgotten(desk, said):
 
 @pytest.mark.skipif(FORMAT != "iceberg", reason="Delta tells the age of files by the storage, whose clock nobody sets")
 def test_snapshots_older_than_a_week_expire(desk, monkeypatch):
+    monkeypatch.setattr(work, "MANY", 10)  # so that no file is joined, which makes one snapshot more
     for n in range(3):
         desk.good(report(Name=f"bin.{n}"))
     assert [need.old for need in needs(desk).values()] == [0, 0]
@@ -72,6 +74,7 @@ def test_snapshots_older_than_a_week_expire(desk, monkeypatch):
     assert len(desk.rows()) == 3
 
 
+@delta_only
 def test_what_cannot_be_maintained_is_named_and_the_others_are_maintained(desk, said):
     for n in range(FEW):
         desk.good(report(Name=f"bin.{n}"))

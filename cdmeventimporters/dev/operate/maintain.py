@@ -17,7 +17,8 @@ from ...core.delta import batch_table
 from ...core.errors import reason
 from ...core.inputs import input_table
 from ...core.log import log_table
-from ...core.session import quoted, settings
+from ...core.platform import table_format
+from ...core.session import import_session, quoted, settings
 from ..errors import UsageError
 from .log import import_log
 from .sql import needs_lock, run_sql
@@ -30,7 +31,9 @@ def imported_tables(
 ) -> list[str]:  # full names; with the catalog, unless that is the session's current one
     "Return the tables that imports write. Raise `UsageError` if there is no log."
     found: set[str] = set()
-    for place, table in import_log(spark, namespace).select("namespace", "table").distinct().collect():
+    with import_session(spark, table_format(spark).settings):  # which suit queries over small tables
+        named = import_log(spark, namespace).select("namespace", "table").distinct().collect()
+    for place, table in named:
         catalog = place.rsplit(".", 1)[0] + "." if "." in place else ""
         beside = (log_table(table), input_table(table), batch_table(table))
         found |= {catalog + name for name in (table, f"{table}_rejected", f"{table}_history", *beside)}
@@ -88,7 +91,8 @@ def _iceberg_need(spark: SparkSession, table: str) -> Need:
     need = Need(table, files.n, files.bytes, spark.sql(ids).count())
     *catalog, namespace, short = table.split(".")
     system, of_table = f"`{(catalog or [spark.catalog.currentCatalog()])[0]}`.system", f"table => '{namespace}.{short}'"
-    join = tuple(f"CALL {system}.{procedure}({of_table})" for procedure in ("rewrite_data_files", "rewrite_manifests"))
+    few = ", options => map('min-input-files', '2')"
+    join = (f"CALL {system}.rewrite_data_files({of_table}{few})", f"CALL {system}.rewrite_manifests({of_table})")
     remove = (f"CALL {system}.expire_snapshots({of_table}, older_than => {oldest})",)
     return replace(need, statements=join * need.is_scattered + remove * bool(need.old))
 

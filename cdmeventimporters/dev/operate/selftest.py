@@ -38,11 +38,14 @@ _GOOD = ["Name\tCompleteness", "bin.1\t97.31", "bin.2\t61.07", "bin.3\t8.36"]
 
 # %% ../../../nbs/dev/operate/10_selftest.ipynb #99532ae1
 def _put(spark: SparkSession, folder: str, lines: list[str]) -> str:
-    "Write a text file with Spark, and return its bucket/key."
+    "Write a text file with Spark, and return its bucket/key; raise `UsageError` if that fails."
     target = f"s3a://{folder}/cdm-importers-selftest"
     text = spark.createDataFrame([("\n".join(lines),)], "value string")
-    text.coalesce(1).write.mode("overwrite").text(target)
-    [[path]] = spark.read.text(target).select("_metadata.file_path").distinct().collect()
+    try:
+        text.coalesce(1).write.mode("overwrite").text(target)
+        [[path]] = spark.read.text(target).select("_metadata.file_path").distinct().collect()
+    except Exception as error:
+        raise UsageError(f"{target} cannot be written and read: {reason(error)}") from None
     return unquote(path.split("://", 1)[1])
 
 # %% ../../../nbs/dev/operate/10_selftest.ipynb #73bb7277
