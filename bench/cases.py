@@ -1,5 +1,6 @@
 """The cases: what is measured, and on which data."""
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from cdmeventimporters.core.spec import Column, Table
 from cdmeventimporters.dev.lake.lake import Lake
 from cdmeventimporters.dev.operate.backfill import BATCH
 
-from .contenders import CONTENDERS, DELTA_RS, IMAGE, SPARK, Work, bare_append, importer
+from .contenders import BESIDE, CONTENDERS, DELTA_RS, IMAGE, SPARK, Work, bare_append, importer
 from .measuring import LIMIT, Bench, memory
 
 HEADER = "\t".join(c.name for c in quality_report.tool_columns)
@@ -38,7 +39,7 @@ def _rotated(names: list[str], n: int) -> list[str]:
 
 def _table(name: str, contender: str) -> str:
     """A table of its own for each contender of a case."""
-    return f"bench.{name}_{contender.replace(' ', '_').replace('-', '_')}"
+    return f"bench.{name}_" + re.sub(r"\W+", "_", contender)
 
 
 def hundred_rows(bench: Bench):
@@ -47,7 +48,7 @@ def hundred_rows(bench: Bench):
         spark = lake.get_spark()
         for n in range(-5, bench.rounds):
             measure = bench.measure if n >= 0 else bench.warm_up
-            for name in _rotated([*(CONTENDERS if lake.format == "delta" else SPARK)], n):
+            for name in _rotated([*(CONTENDERS if lake.format == "delta" else (*SPARK, BESIDE))], n):
                 work = Work(lake, lake.job(IMAGE, {"quality_report.tsv": report(100)}), _table("hundred", name))
                 measure("100 new rows", name, CONTENDERS[name], work, spark=spark if name != DELTA_RS else None)
                 if "importer" in name:

@@ -3,13 +3,14 @@
 import io
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import deltalake
 import pyarrow as pa
 import pyarrow.csv
 
 from cdmeventimporters.checkm2 import quality_report
+from cdmeventimporters.core.importing import import_tables
 from cdmeventimporters.dev.lake.lake import Lake
 
 from . import plain
@@ -36,6 +37,14 @@ class Work:
 def importer(work: Work) -> float:
     """The seconds that our importer takes, session not included."""
     return _delivered(work, None)
+
+
+_BESIDE = replace(quality_report, key=("Name", "cts_job_id"))
+
+
+def importer_beside(work: Work) -> float:
+    """The seconds that our importer takes if rows of several jobs stand side by side, as in most tables."""
+    return _delivered(work, lambda *given: import_tables(*given, _BESIDE))
 
 
 def plain_importer(work: Work) -> float:
@@ -91,5 +100,5 @@ def delta_rs(work: Work) -> float:
 
 
 SPARK = {"importer": importer, "plain importer": plain_importer, "bare append": bare_append}
-DELTA_RS = "delta-rs"
-CONTENDERS = SPARK | {DELTA_RS: delta_rs}
+DELTA_RS, BESIDE = "delta-rs", "importer, job in the key"
+CONTENDERS = SPARK | {BESIDE: importer_beside, DELTA_RS: delta_rs}
