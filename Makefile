@@ -19,7 +19,7 @@ SEVERAL := $(addprefix tests/test_,drivers.py kill.py outages.py faults.py cli.p
 # a table that jobs replace, aligned and headless files
 ON_MINIO := checkm2 seqkit mmseqs2
 # what has no other catalog, command line or cluster in it
-ON_ICEBERG := $(addprefix tests/test_,events.py inputs.py good_input.py order.py security.py importers.py iceberg.py)
+ON_ICEBERG := $(addprefix tests/test_,events.py inputs.py maintain.py good_input.py order.py security.py importers.py iceberg.py)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cdm-event-importers
 CREDENTIALS := CDM_S3_ROOT_USER CDM_S3_ROOT_PASSWORD CDM_S3_USER CDM_S3_PASSWORD CDM_DATABASE_PASSWORD CDM_SPARK_SECRET CDM_LAB_TOKEN CDM_POLARIS_PASSWORD
 MINIO_VERSION := v0.0.0-20250907161309-07c3a429bfed
@@ -83,7 +83,7 @@ test-ci-minio: test-minio
 test-ci-matrix: PYTEST_ARGS = -m matrix
 test-ci-matrix: test-matrix
 test-ci-iceberg: # all importers on all samples are left to `make test-iceberg`; events run on the platform's own pair
-	$(MAKE) test-iceberg ICEBERG_TESTS="$(addprefix tests/test_,good_input.py inputs.py order.py iceberg.py)"
+	$(MAKE) test-iceberg ICEBERG_TESTS="$(addprefix tests/test_,good_input.py inputs.py maintain.py order.py iceberg.py)"
 	$(MAKE) test-iceberg40
 
 test-spark%: .venv-spark%/.made .venv-faults/.made

@@ -131,6 +131,13 @@ def numbered(n: int) -> str:
 # tables of others
 
 
+def test_a_log_to_which_a_later_version_added_a_column_takes_entries(desk):
+    desk.good(NEW)
+    desk.spark.sql(f"ALTER TABLE {desk.full('import_log')} ADD COLUMNS (Added_Later array<string>)")
+    assert desk.good(OLD).replay().error is None
+    assert desk.log("status", "Added_Later") == [("imported", None)] * 2
+
+
 def test_a_table_under_snapshot_isolation_is_refused(desk):
     desk.good(NEW)
     desk.spark.sql(f"ALTER TABLE {desk.full('checkm2')} SET TBLPROPERTIES ('write.merge.isolation-level'='SNAPSHOT')")

@@ -65,7 +65,8 @@ class Together:
     "Rows of several jobs for one table, checked and ready to be written."
 
     targets: list[Target]  # of the jobs, in the order of the batch
-    rows: DataFrame  # with all columns of the table, persisted
+    rows: DataFrame  # with all columns of the table
+    persisted: DataFrame  # what `rows` are made of, which holds memory until `unpersist`
     counted: Mapping[str, Counted]  # by job
 
     @property
@@ -115,7 +116,7 @@ def _check_table(
     with files.queries():
         counted = {job: found for (job,), found in count_checked(rows, key_in_job(table), CTS_JOB_ID.name).items()}
     odd = {job for job, n in expected.items() if not _is_clean(counted.setdefault(job, _NO_ROWS), n)}
-    return Together(targets, _as_table(rows, table), counted), odd
+    return Together(targets, _as_table(rows, table), rows, counted), odd
 
 # %% ../../nbs/core/15_batch.ipynb #7bd80c94
 _NO_ROWS = Counted(0, 0, 0, 0, 0, None, None)
@@ -145,7 +146,7 @@ def check_together(
             return left, found
         _log.info("%d of %d jobs are to be imported alone", len(odd), len(left))
         for together in found:
-            together.rows.unpersist()
+            together.persisted.unpersist()
         left = [a for a in left if a.targets[0].job.id not in odd]
     return [], []
 
@@ -262,7 +263,7 @@ def _import_together(
         done = [a for a in attempts if all(t.outcome.holds_job for t in a.targets)]
         clean, checked = check_together(spark, left, tables, driver_bytes)
         for together in checked:
-            held.callback(together.rows.unpersist)
+            held.callback(together.persisted.unpersist)
         if not dry_run:
             return done + (_write(session_tables, clean, checked) if clean else [])
         for together in checked:

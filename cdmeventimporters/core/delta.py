@@ -312,7 +312,7 @@ class Delta(DeltaTransactions):
 
     def _append(self, table: str, rows: DataFrame, transaction: Transaction | None, count: int = 0) -> None:
         "Append rows as this transaction."
-        gathered = {"optimizeWrite": "false"} if count > _LARGE else {}
-        appending = rows.write.format("delta").mode("append").options(**gathered)
+        ungathered = {"optimizeWrite": "false"} if count > _LARGE else {}
+        appending = rows.write.format("delta").mode("append").options(**ungathered)
         with as_transaction(self.spark, transaction), self.writing(table):
             retry(lambda: appending.saveAsTable(quoted(table)))

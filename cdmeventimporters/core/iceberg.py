@@ -10,7 +10,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import ClassVar
 
@@ -203,6 +203,12 @@ def wait_for_turn(
             queue.drop(first)
         time.sleep(0.3)
 
+# %% ../../nbs/core/11_iceberg.ipynb #e8983251
+def _with_all(rows: DataFrame, types: Mapping[str, str]) -> DataFrame:
+    "Return rows with all columns of a table, some of which a later version of the engine may have added."
+    here = {name.lower() for name in rows.columns}
+    return rows.select("*", *(F.lit(None).cast(kind).alias(n) for n, kind in types.items() if n not in here))
+
 # %% ../../nbs/core/11_iceberg.ipynb #f6c23a9e
 class Iceberg(IcebergTransactions):
     "Iceberg tables in a REST catalog."
@@ -238,7 +244,7 @@ class Iceberg(IcebergTransactions):
                 queue.leave()
 
     def append(self, table: str, rows: DataFrame) -> None:
-        rows.writeTo(quoted(table)).append()
+        _with_all(rows, self.describe(table)).writeTo(quoted(table)).append()
 
     @contextmanager
     def keeping_history(

@@ -34,7 +34,7 @@ from .job import Job, Options, no_output, read_job, read_options, select_outputs
 from .log import Entry, is_recorded, record
 from .platform import table_format
 from .rows import file_formats, read_cells
-from .session import described, import_session
+from .session import described, import_session, with_codegen
 from cdmeventimporters.core.spec import (
     CTS_COMPLETION_TIME,
     CTS_IMAGE_DIGEST,
@@ -226,10 +226,14 @@ def _check_unless_applied(tables: TableFormat, target: Target, options: Options,
 def _write(tables: TableFormat, checked: Checked, types: Mapping[str, str], options: Options) -> None:
     "Write the checked rows, and note the outcome. With `again`, they are merged even if the table has recorded the job."
     target, table, counted = checked.target, checked.target.table, checked.counted
+    if _has_inputs(target) and not options.again and tables.applied(target.name, target.transaction):
+        target.outcome = Outcome.APPLIED
+        return
+    with nullcontext() if checked.in_driver else with_codegen(tables.spark):
+        write_inputs(tables, [target], checked.rows, {target.job.id: counted.keys + counted.bad})
     target.outcome = Outcome.WRITING
     if checked.rejected is not None:
         _write_rejected(tables, target, checked.rejected)
-    write_inputs(tables, [target], checked.rows, {target.job.id: counted.keys})
     tables.ensure(target.name, table.all_columns, table.comment, types)
     transaction = None if options.again else target.transaction
     with _history(tables, checked) if options.history else nullcontext():
@@ -256,18 +260,23 @@ def _known(
     ranges |= {table.tool_key[0]: (counted.lowest, counted.highest)} if counted.keys else {}
     return Known(ranges, counted.keys, checked.in_driver, likely_new=created or not newest_wins(table))
 
+# %% ../../nbs/core/14_importing.ipynb #e078fef2
+def _has_inputs(target: Target) -> bool:
+    "Return whether the table names inputs, and the job tells its own."
+    return bool(target.table.input and target.job.inputs)
+
 # %% ../../nbs/core/14_importing.ipynb #a1d95e70
 def write_inputs(
     tables: TableFormat,
     targets: list[Target],  # of one table
     rows: DataFrame,  # the rows of their jobs, with all columns of the table
-    counts: Mapping[str, int],  # of these rows by job
+    counts: Mapping[str, int],  # by job: number of these rows, and of those that were rejected
 ) -> list[InputEntry]:  # none for a table that does not name inputs, and for jobs that do not tell theirs
-    "Record how many rows each input has, and count those without."
-    column, known = targets[0].table.input, [t for t in targets if t.job.inputs]
+    "Record how many rows each input has, and count those without; raise `ImportFailed` if the record cannot be written."
+    column, known = targets[0].table.input, [t for t in targets if _has_inputs(t)]
     if not column or not known:
         return []
-    spellings = count_spellings(rows, column, [i for t in known for i in t.job.inputs])
+    spellings = count_spellings(rows, column, {t.job.id: t.job.inputs for t in known})
     entries = []
     for target in known:
         job = target.job

@@ -115,7 +115,7 @@ def _inputs(files: object) -> tuple[Input, ...]:
     listed = files if isinstance(files, list | tuple) else [None]
     named = [f for f in ({"file": f} if isinstance(f, str) else f for f in listed) if isinstance(f, Mapping)]
     if len(named) < len(listed) or not all(isinstance(f.get("file"), str) for f in named):
-        _log.warning("input_files has a form that is not known, so it is ignored: %s", type(files).__name__)
+        _log.warning("ignoring input_files: expected a list of paths, or of {'file': 'bucket/key', 'data_id': …}")
         return ()
     known = {f["file"]: Input(f["file"], None if f.get("data_id") is None else str(f["data_id"])) for f in named}
     return tuple(known[file] for file in sorted(known))

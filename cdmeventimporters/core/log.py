@@ -23,7 +23,7 @@ LOG_COLUMNS = (
     Column("importer", "string", "Table of an importer, by its name in the code"),
     Column("revision", "int", "Revision of the importer's declaration"),
     Column("table", "string", "Table that the rows were written to"),
-    Column("status", "string", "Outcome: imported or failed"),
+    Column("status", "string", "Outcome: imported, failed, or counted: inputs of a job that was imported before"),
     Column("error", "string", "Error message: what is wrong, where, and what to do"),
     Column("image", "string", "Docker image of the job"),
     Column("image_digest", "string", "Digest of that image"),

@@ -216,7 +216,7 @@ def genome_before(
 # %% ../../nbs/core/02_spec.ipynb #ed57798c
 @dataclass(frozen=True)
 class Tool:
-    "What is known of a tool; raises `ValueError` when it is declared wrongly."
+    "A tool's name, homepage, licence and identifiers; raises `ValueError` when it is declared wrongly."
 
     name: str  # as its authors write it
     homepage: str  # URL
@@ -247,11 +247,11 @@ def _tool_mistakes(tool: Tool) -> Iterator[str]:
     if not tool.name.strip() or not tool.licence.strip():
         yield "name and licence must not be empty."
     if not re.fullmatch(r"https?://\S+", tool.homepage):
-        yield f"homepage={tool.homepage!r} is no URL."
+        yield f"homepage={tool.homepage!r} is not a URL."
     if tool.doi and not re.fullmatch(r"10\.\d{4,}/\S+", tool.doi):
-        yield f"doi={tool.doi!r} is no DOI; expected one like 10.1038/s41592-023-01940-w."
+        yield f"doi={tool.doi!r} is not a DOI; expected one like 10.1038/s41592-023-01940-w."
     if tool.biotools and not re.fullmatch(r"[\w.-]+", tool.biotools):
-        yield f"biotools={tool.biotools!r} is no identifier; expected one like checkm2."
+        yield f"biotools={tool.biotools!r} is not an identifier; expected one like checkm2."
     if isinstance(tool.edam, str) or not all(re.fullmatch(r"(operation|topic)_\d{4}", term) for term in tool.edam):
         yield f"edam={tool.edam!r}; expected terms like ('operation_3180',)."
 
@@ -271,7 +271,9 @@ class Table:
     exclude: tuple[str, ...] = ()  # globs for whole paths to leave out
     layouts: tuple[Layout, ...] = (Layout(),)  # or a single one; a file has the first that fits it
     na_values: tuple[str, ...] = ()  # words that stand for NULL in any column
-    input: str | None = None  # column that names the input of the job which a row is about: of each, there are rows
+    input: str | None = (
+        None  # column that names the input file that a row describes, if the tool reports on every input
+    )
     if_repeated: str | None = None  # advice where a file repeats a key; then even equal rows are an error
     optional: bool = False  # a job may have no file for it, if it has one for another table
     revision: int = 1  # raised when the declaration reads the same file differently

@@ -467,12 +467,12 @@ def coverage(
 
         _warn(yaml_problems())
         importer, (first, end) = find_importer(tool), (point_in_time(x) if x else None for x in (since, until))
-        work.input_tables(importer)
+        tables = work.tables_with_inputs(importer)
         console, covered = Console(stderr=True), []
         with console.status("listing jobs …"):
             jobs = waiting_jobs(importer, first, end, user)
         with progress(console, len(jobs)) as step:
-            for job in work.coverage(named_spark, importer, jobs):
+            for job in work.coverage(named_spark, importer, jobs, tables):
                 step(f"CTS job {job.job}")
                 covered.append(job)
                 if job.error:
@@ -511,7 +511,7 @@ def maintain(
     namespace: Annotated[str | None, typer.Option(help="Only of this one, e.g. u_kim__autoimport.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what each table needs; nothing is changed.")] = False,
 ) -> None:
-    "Join small files of imported tables, and remove what is older than a week. Exits with 1 if that failed for a table."
+    "Join small files of imported tables, and remove table versions older than a week. Exits with 1 if that failed for a table."
     with _as_message():
         from rich.console import Console
 
@@ -583,7 +583,7 @@ def _print_status(found: dict, as_markdown: bool) -> None:
         rows = found[kind]
         if rows:
             _print(pd.DataFrame(rows[:_MOST], columns=heads), title, as_markdown)
-        elif kind != "inputs_without_rows":  # which few jobs tell
+        elif kind != "inputs_without_rows":  # known of few jobs
             typer.echo(f"{title}: none")
         if len(rows) > _MOST:
             typer.echo(f"… and {len(rows) - _MOST} more; --json has all\n")

@@ -204,7 +204,15 @@ def _warming_up(home: Path):
 
 # %% ../../../nbs/dev/lake/07_warm.ipynb #a151e630
 _SETTINGS = files("cdmeventimporters.dev.lake") / "lab"  # no news of Jupyter, no questions about them
-LAB = [sys.executable, "-m", "jupyter", "lab", f"--LabApp.app_settings_dir={_SETTINGS}"]
+_SAVING = "cdmeventimporters.dev.author.saving.keep_stored_outputs"
+LAB = [
+    sys.executable,
+    "-m",
+    "jupyter",
+    "lab",
+    f"--LabApp.app_settings_dir={_SETTINGS}",
+    f"--ContentsManager.pre_save_hook={_SAVING}",
+]
 
 
 def lab(

@@ -133,9 +133,11 @@ def with_last(
     since: datetime | None = None,  # first end of an attempt
 ) -> DataFrame:
     "Return the rows with `last`: whether a row is the last of its job and table."
-    attempts = Window.partitionBy("namespace", "cts_job_id", "table").orderBy(F.desc("finished"), F.desc("started"))
+    imports = F.col("status") != "counted"  # later, of a job that had been imported
+    attempts = Window.partitionBy("namespace", "cts_job_id", "table", imports)
+    newest = F.row_number().over(attempts.orderBy(F.desc("finished"), F.desc("started"))) == 1
     recent = rows.where(F.col("finished") >= F.lit(since)) if since else rows
-    return recent.withColumn("last", F.row_number().over(attempts) == 1)
+    return recent.withColumn("last", imports & newest)
 
 # %% ../../../nbs/dev/operate/02_log.ipynb #50183454
 def import_log(

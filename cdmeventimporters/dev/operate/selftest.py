@@ -84,7 +84,10 @@ def _bad_steps(spark: SparkSession, folder: str, table: str) -> Iterator[str]:
     try:
         _status(spark, table, bad, "selftest-2")
     except ImportFailed as error:
-        _expect("line 5" in str(error) and "'9l.7' is not a number" in str(error), True, "the message of a bad row")
+        said = error.where[-1].split(", ", 1)[-1]
+        _expect(said, "line 5, Name 'bin.4', column Completeness: '9l.7' is not a number", "the message of a bad row")
+    else:
+        raise UsageError("The self-test failed: a job with a bad row was imported.")
     _expect(spark.table(quoted(table)).count(), 3, "the number of rows after a bad job")
     _expect(spark.table(quoted(log_table(table))).count(), 2, "the number of entries in the import log")
     yield "a bad row failed its job with a message, and changed nothing"

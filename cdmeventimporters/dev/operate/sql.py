@@ -12,7 +12,7 @@ from pyspark.sql import Row, SparkSession
 
 from ...core.errors import Cause, ImportFailed, reason
 from ...core.platform import table_format
-from ...core.session import import_session
+from ...core.session import import_session, with_codegen
 from ..errors import UsageError
 
 # %% ../../../nbs/dev/operate/05_sql.ipynb #bb11ab3d
@@ -36,7 +36,8 @@ def run_under_lock(
     holder = f"{statement.split()[0].upper()} by an operator"
     try:
         tables = table_format(spark)
-        with import_session(spark, tables.settings), tables.exclusive([table], holder), tables.writing(table):
+        session, locked = import_session(spark, tables.settings), tables.exclusive([table], holder)
+        with session, with_codegen(spark), locked, tables.writing(table):
             return spark.sql(statement).collect()
     except ImportFailed as error:
         todo = f"DESCRIBE HISTORY {table} shows whether the statement ran; run it again if it did not."

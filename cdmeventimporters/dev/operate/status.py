@@ -68,7 +68,7 @@ _ENTRY = (
     "cardinality(coalesce(left_out, array())) AS left_out",
     "cast(finished AS double) AS finished",
     "cast(finished AS double) - cast(started AS double) AS seconds",
-    "CASE WHEN last AND inputs_without_rows > 0 THEN named_struct('finished', cast(finished AS double), 'job', cts_job_id, 'table', table, 'inputs', inputs_without_rows) END AS lacking",
+    "CASE WHEN (last OR status = 'counted') AND inputs_without_rows > 0 THEN named_struct('finished', cast(finished AS double), 'job', cts_job_id, 'table', table, 'inputs', inputs_without_rows) END AS lacking",
 )
 _GROUP = ("image", "table", "user", "at", "status", "reason")
 _FIGURES = (
@@ -92,7 +92,7 @@ def _counted(
     seconds: int,  # of the time that is counted together
 ) -> DataFrame:
     "Return the groups of entries that say the same, with their figures."
-    entries = log.where("status = 'imported' OR last").select(*(F.expr(e.format(seconds=seconds)) for e in _ENTRY))
+    entries = log.where("status <> 'failed' OR last").select(*(F.expr(e.format(seconds=seconds)) for e in _ENTRY))
     reason = F.when(F.col("status") == "failed", failure_reason(F.col("error")))
     return entries.withColumn("reason", reason).groupBy(*_GROUP).agg(*map(F.expr, _FIGURES))
 
@@ -102,6 +102,7 @@ class Status:
     "What the import logs say of a time."
 
     groups: pd.DataFrame  # a row for each importer, table, user, time, status and reason
+    lacking: pd.DataFrame  # a row for each importer, table and user, with the imports whose tool left inputs out
     since: datetime
     now: datetime
     step: timedelta  # between the times of groups
@@ -137,7 +138,10 @@ def read_status(
     groups = pd.DataFrame(found, columns=[*_GROUP, *(figure.split()[-1] for figure in _FIGURES)])
     images = {image: found.file.stem for image, found in load_importers().items()}
     groups["importer"] = [images.get(image, image.split("/")[-1]) for image in groups["image"]]
-    return Status(groups[groups.importer == importer] if importer else groups, since, now, step, unreadable)
+    wanted_groups = groups[groups.importer == importer] if importer else groups
+    lacking = wanted_groups[["importer", "user", "lacking"]].explode("lacking").dropna(subset="lacking")
+    imported_or_failed = wanted_groups[wanted_groups.status != "counted"]
+    return Status(imported_or_failed, lacking, since, now, step, unreadable)
 
 # %% ../../../nbs/dev/operate/07_status.ipynb #d52277ea
 def _time(seconds: float) -> str:
@@ -172,18 +176,16 @@ def imports(status: Status) -> list[dict]:
 # %% ../../../nbs/dev/operate/07_status.ipynb #2d7735cd
 def inputs_without_rows(status: Status) -> list[dict]:
     "Return the imports whose tool left inputs out, the newest first: their number, importer, user, table, job, end (UTC)."
-    found = status.where("imported")
     rows = [
         {"inputs": x["inputs"], "importer": importer, "user": user, "table": x["table"], "job": x["job"], "finished": _time(x["finished"])}
-        for importer, user, lacking in zip(found.importer, found.user, found.lacking, strict=True)
-        for x in lacking
+        for importer, user, x in status.lacking.itertuples(index=False)
     ]  # fmt: skip
     return sorted(rows, key=lambda row: (row["finished"], row["job"]), reverse=True)
 
 # %% ../../../nbs/dev/operate/07_status.ipynb #c4abcb17
-def _number_lacking(done: pd.DataFrame) -> int:
-    "Return the number of inputs without rows in groups of imports."
-    return sum(x["inputs"] for lacking in done.lacking for x in lacking)
+def _number_lacking(status: Status, importer: str) -> int:
+    "Return the number of inputs that an importer's tool left out."
+    return sum(row["inputs"] for row in inputs_without_rows(status) if row["importer"] == importer)
 
 # %% ../../../nbs/dev/operate/07_status.ipynb #2b709904
 _AHEAD = timedelta(minutes=5)  # a clock that is ahead by less does not matter
@@ -219,7 +221,6 @@ _METRICS = {
     "rows": ("Rows that were inserted or updated", lambda done, failed: done.rows.sum()),
     "rejected_rows": ("Rows that went to a quarantine", lambda done, failed: done.rejected.sum()),
     "seconds": ("Seconds that imports took", lambda done, failed: done.seconds.sum()),
-    "inputs_without_rows": ("Inputs of jobs that the tool left out", lambda done, failed: _number_lacking(done)),
     "last_success_timestamp_seconds": ("End of the last import", lambda done, failed: done["last"].max()),
 }  # fmt: skip
 
@@ -250,6 +251,14 @@ def as_metrics(
     )
     for importer, group in groups.items():
         gauge.labels(importer).set(len(busy & set(group.tables.explode())))
+    gauge = Gauge(
+        "cdm_importers_inputs_without_rows",
+        "Inputs of jobs that the tool left out, in the window.",
+        ["importer"],
+        registry=registry,
+    )
+    for importer in groups:
+        gauge.labels(importer).set(_number_lacking(status, importer))
     for name, what, value in (
         ("window_seconds", "Length of the window", (status.now - status.since).total_seconds()),
         ("read_timestamp_seconds", "When the logs were read", status.now.timestamp()),
@@ -316,15 +325,12 @@ def as_page(status: Status) -> str:
     tables = [
         ("Rows by table", ["table", "importer", "user", "jobs", "rows", "rejected"], _tables(status)),
         ("Slowest imports", ["seconds", "importer", "user", "table", "job"], _slowest(status)),
-        (
-            "Inputs without rows",
-            ["inputs", "importer", "user", "table", "job", "finished"],
-            inputs_without_rows(status),
-        ),
     ]
+    if left_out := inputs_without_rows(status):
+        tables.append(("Inputs without rows", [*left_out[0]], left_out))
     return template.render(
         since=f"{status.since.astimezone(UTC):%Y-%m-%d %H:%M}", now=f"{status.now:%Y-%m-%d %H:%M}", step="hour" if status.step < timedelta(days=1) else "day",
-        warnings=warnings(status), failures=failures(status), tables=[t for t in tables if t[2] or "Inputs" not in t[0]], numbers={"jobs", "rows", "rejected", "seconds", "inputs"}, points=_points(status),
+        warnings=warnings(status), failures=failures(status), tables=tables, numbers={"jobs", "rows", "rejected", "seconds", "inputs"}, points=_points(status),
         filters={name: sorted(set(status.groups[name]) - {""}) for name in ("importer", "user")},
     )  # fmt: skip
 
