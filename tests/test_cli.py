@@ -57,7 +57,7 @@ def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
         "  cdmeventimporters/ribo.py\n"
         "  tests/data/ribo/1.4/ribo.tsv (genomes that a newer sample has, too, have other names)\n"
         "  tests/data/ribo/2.0/ribo.tsv\n"
-        "16 TODOs mark what the samples do not tell. Fill them in and run the notebook:\n"
+        "17 TODOs mark what the samples do not tell. Fill them in and run the notebook:\n"
         f"  cd {project} && make lab\n"
         "Then:\n"
         f"  cd {project} && make export && uv run cdm-importers check ribo\n"
@@ -74,6 +74,7 @@ def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
         "to do: what ribo does, with a link; which question is asked of its table; which files a job writes",
         "to do: what else the tool's documentation warns of, and whether a file is always called `ribo.tsv`",
         "to do: what identifies a row in all jobs, and whether a second run of the same input replaces the first",
+        "to do: homepage, licence and DOI of ribo, and what bio.tools and EDAM call it",
         "to do: what a row says; one row for each what",
         "to do: which document and versions of the tool the descriptions are from",
         "to do: description of genome, such as soil.1",
@@ -86,7 +87,7 @@ def test_new_says_what_it_made_and_check_says_what_is_left(project, samples):
         "to do: what the plot shows",
         "to do: title of the plot",
         "to do: what its table says",
-        "16 findings",
+        "17 findings",
     )
     cells = json.loads((project / "nbs/importers/ribo.ipynb").read_text())["cells"]
     for place in places[:-2]:

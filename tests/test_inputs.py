@@ -11,6 +11,8 @@ from cdmeventimporters.core import importing
 from cdmeventimporters.core.batch import import_batch
 from cdmeventimporters.core.importing import write_inputs
 
+pytestmark = [pytest.mark.s3] if FORMAT == "iceberg" else []  # CI has them on Iceberg as well
+
 GENOMES = [row.split("\t")[0] for row in ROWS]
 FILES = [f"cts-data/in/{name}.fna.gz" for name in GENOMES]
 ROW = "input_file", "data_id", "name", "rows"

@@ -309,8 +309,11 @@ def _first_cells(inferred: InferredTable, few: InferredTable, tool: str):
     yield "markdown", _awkward(inferred) + _identity(inferred) + "## The declaration"
     yield "code", "#| export\n" + _imports(inferred.table)
     doubts = {e.column: e.doubt for e in evidence(inferred)}
-    homepage = f"https://example.org/{TO_DO}"
-    yield "code", f'#| export\ntool = Tool("{tool}", "{homepage}", licence="{TO_DO}", doi=None, biotools=None, edam=())'
+    about = f"{TO_DO}: homepage, licence and DOI of {tool}, and what bio.tools and EDAM call it"
+    yield (
+        "code",
+        f'#| export\ntool = Tool("{tool}", "https://example.org", licence="{about}", doi=None, biotools=None, edam=())',
+    )
     yield "code", "#| export\n" + _table_code(inferred.table, tool, doubts)
     yield (
         "code",
