@@ -235,6 +235,7 @@ def test_a_job_document_becomes_what_csep_hands_over(cts):
             "image_digest": "sha256:ab", "input_file_count": 1, "output_file_count": 1, "completion_time": "2025-04-01T00:00:00Z"}  # fmt: skip
     document = cts.document(info)
     assert job_info(document) == info
+    assert job_info(document | {"job_input": {"input_files": ["in/a.fna"]}}) == info | {"input_files": ["in/a.fna"]}
     assert as_job_info({"job_id": "j1", "state": "complete", "error_dlq": "…"}) == info
     assert as_job_info(info | {"more": 1}) == info | {"more": 1}
     assert cts.asked == [("/admin/jobs/j1", f"Bearer {TOKEN}")]

@@ -39,8 +39,9 @@ def job_info(
         known = {"id": job["id"], "outputs": job["outputs"] or [], "namespace_prefix": prefix_of(job["user"])}
         known |= {"image": job["image"]["name"], "image_digest": job["image"]["digest"]}
         counts = {k: job.get(k) for k in ("input_file_count", "output_file_count")}
-        inputs = {"input_files": (job.get("job_input") or {}).get("input_files")}
-        return known | counts | inputs | {"completion_time": completed(job)}
+        inputs = (job.get("job_input") or {}).get("input_files")
+        known |= {"input_files": inputs} if inputs else {}
+        return known | counts | {"completion_time": completed(job)}
     except KeyError as e:
         raise ImportFailed(f"This is not a job document of the CTS: it has no {e}.") from None
     except TypeError as e:
