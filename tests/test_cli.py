@@ -269,7 +269,7 @@ def test_a_module_that_was_not_exported_is_found(project):
     notebook = project / "nbs/importers/checkm2.ipynb"
     notebook.write_text(notebook.read_text().replace("length of the longest contig", "the longest contig"))
     assert [str(x) for x in lint("checkm2", project)] == [
-        "cdmeventimporters/checkm2.py:34: is not what its notebook exports: run `make export`"
+        "cdmeventimporters/checkm2.py:45: is not what its notebook exports: run `make export`"
     ]
 
 
