@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from typer.testing import CliRunner
 from xdist.scheduler import LoadScopeScheduling
 
 from cdmeventimporters.checkm2 import quality_report
 from cdmeventimporters.core.files import DRIVER_BYTES
 from cdmeventimporters.core.importing import import_tables
+from cdmeventimporters.dev.cli import app
 from cdmeventimporters.dev.lake.jars import jars
 from cdmeventimporters.dev.lake.lake import Lake, Outcome
 from cdmeventimporters.dev.lake.warm import ensure_warm
+from cdmeventimporters.dev.operate import named_spark
 
 ROOT = Path(__file__).parents[1]
 TOOLS = sorted(file.stem for file in (ROOT / "cdmeventimporters").glob("*.yaml"))
@@ -240,3 +243,17 @@ def size(request):
     Desk.driver_bytes = DRIVER_BYTES if request.param == "in the driver" else 0
     yield
     Desk.driver_bytes = DRIVER_BYTES
+
+
+@pytest.fixture
+def run_command(monkeypatch, lake):
+    """A run of `cdm-importers` with these arguments, on the lake's session."""
+    monkeypatch.setattr(named_spark, "named_spark", lake.get_spark)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*arguments):
+        ran = CliRunner().invoke(app, [str(x) for x in arguments])
+        assert "Traceback" not in ran.output, ran.output
+        return ran
+
+    return run

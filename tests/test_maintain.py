@@ -4,13 +4,10 @@ from datetime import timedelta
 
 import pytest
 from conftest import FORMAT, delta_only, report
-from typer.testing import CliRunner
 
 from cdmeventimporters.core.importing import import_tables
-from cdmeventimporters.dev.cli import app
 from cdmeventimporters.dev.errors import UsageError
 from cdmeventimporters.dev.operate import maintain as work
-from cdmeventimporters.dev.operate import named_spark
 from cdmeventimporters.dev.operate.selftest import selftest
 
 pytestmark = [pytest.mark.s3] if FORMAT == "iceberg" else []  # CI has them on Iceberg as well
@@ -25,14 +22,12 @@ def _two_files_are_many(monkeypatch):
 
 
 @pytest.fixture
-def said(monkeypatch, lake):
-    """How a command ended, and what it said, on the lake's session."""
-    monkeypatch.setattr(named_spark, "named_spark", lake.get_spark)
+def said(run_command, monkeypatch):
+    """How a command ended, and what it said."""
     monkeypatch.setenv("COLUMNS", "160")
 
     def run(*arguments):
-        ran = CliRunner().invoke(app, [str(x) for x in arguments])
-        assert "Traceback" not in ran.output, ran.output
+        ran = run_command(*arguments)
         return ran.exit_code, ran.output
 
     return run

@@ -11,14 +11,11 @@ from conftest import FORMAT, ROOT
 from promql_parser import parse
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
-from typer.testing import CliRunner
 
 from cdmeventimporters.core.log import LOG_COLUMNS, Entry
 from cdmeventimporters.core.platform import table_format
 from cdmeventimporters.core.session import import_session
 from cdmeventimporters.core.tables import frame_of
-from cdmeventimporters.dev.cli import app
-from cdmeventimporters.dev.operate import named_spark
 from cdmeventimporters.dev.operate.status import (
     as_metrics,
     as_page,
@@ -85,14 +82,11 @@ def history(lake):
 
 
 @pytest.fixture
-def said(monkeypatch, lake):
-    """How a command ended, and what it said, on the lake's session."""
-    monkeypatch.setattr(named_spark, "named_spark", lake.get_spark)
-    monkeypatch.setenv("COLUMNS", "80")
+def said(run_command):
+    """How a command ended, and what it said."""
 
     def run(*arguments):
-        ran = CliRunner().invoke(app, [str(x) for x in arguments])
-        assert "Traceback" not in ran.output, ran.output
+        ran = run_command(*arguments)
         return ran.exit_code, ran.stdout
 
     return run

@@ -83,6 +83,11 @@ class Target:
         "The job with this table of its importer: applied once the table has recorded this revision or a later one."
         return Transaction(self.job.id, self.table.name, self.table.revision)
 
+    @property
+    def has_inputs(self) -> bool:
+        "Whether the table names inputs, and the job tells its own."
+        return bool(self.table.input and self.job.inputs)
+
     def entry(
         self,
         started: datetime,
@@ -226,7 +231,7 @@ def _check_unless_applied(tables: TableFormat, target: Target, options: Options,
 def _write(tables: TableFormat, checked: Checked, types: Mapping[str, str], options: Options) -> None:
     "Write the checked rows, and note the outcome. With `again`, they are merged even if the table has recorded the job."
     target, table, counted = checked.target, checked.target.table, checked.counted
-    if _has_inputs(target) and not options.again and tables.applied(target.name, target.transaction):
+    if target.has_inputs and not options.again and tables.applied(target.name, target.transaction):
         target.outcome = Outcome.APPLIED
         return
     with nullcontext() if checked.in_driver else with_codegen(tables.spark):
@@ -260,11 +265,6 @@ def _known(
     ranges |= {table.tool_key[0]: (counted.lowest, counted.highest)} if counted.keys else {}
     return Known(ranges, counted.keys, checked.in_driver, likely_new=created or not newest_wins(table))
 
-# %% ../../nbs/core/14_importing.ipynb #e078fef2
-def _has_inputs(target: Target) -> bool:
-    "Return whether the table names inputs, and the job tells its own."
-    return bool(target.table.input and target.job.inputs)
-
 # %% ../../nbs/core/14_importing.ipynb #a1d95e70
 def write_inputs(
     tables: TableFormat,
@@ -273,7 +273,7 @@ def write_inputs(
     counts: Mapping[str, int],  # by job: number of these rows, and of those that were rejected
 ) -> list[InputEntry]:  # none for a table that does not name inputs, and for jobs that do not tell theirs
     "Record how many rows each input has, and count those without; raise `ImportFailed` if the record cannot be written."
-    column, known = targets[0].table.input, [t for t in targets if _has_inputs(t)]
+    column, known = targets[0].table.input, [t for t in targets if t.has_inputs]
     if not column or not known:
         return []
     spellings = count_spellings(rows, column, {t.job.id: t.job.inputs for t in known})

@@ -14,10 +14,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from rich.table import Table as Shown
 
-from ...core.batch import attempts_together, check_together
+from ...core.batch import attempts_together, check_together, note_applied
 from ...core.errors import ImportFailed, as_import_failed, reason
 from ...core.files import open_outputs
-from ...core.importing import Attempt, Outcome, Target, check_rows, write_inputs
+from ...core.importing import Attempt, check_rows, write_inputs
 from ...core.inputs import InputEntry, input_table
 from ...core.job import named_tables
 from ...core.log import record
@@ -69,18 +69,12 @@ def _known_jobs(
     return {row[0] for rows in some for row in rows.select("cts_job_id").distinct().collect()}
 
 # %% ../../../nbs/dev/operate/08_coverage.ipynb #9585bee3
-def _recorded(tables: TableFormat, attempts: Iterable[Attempt]) -> list[Attempt]:
+def _recorded(tables: TableFormat, attempts: Sequence[Attempt]) -> list[Attempt]:
     "Return the attempts with those of their targets that name inputs, and whose table has recorded the job."
-    targets: dict[str, list[Target]] = {}
-    left = list(attempts)
-    for target in (t for a in left for t in a.targets if t.table.input and t.job.inputs):
-        targets.setdefault(target.name, []).append(target)
-    recorded = {t for name, some in targets.items() for t in tables.applied_among(name, [t.transaction for t in some])}
-    for attempt in left:
-        attempt.targets = [t for t in attempt.targets if t.table.input and t.transaction in recorded]
-        for target in attempt.targets:
-            target.outcome = Outcome.APPLIED
-    return [attempt for attempt in left if attempt.targets]
+    note_applied(tables, (t for a in attempts for t in a.targets if t.has_inputs))
+    for attempt in attempts:
+        attempt.targets = [t for t in attempt.targets if t.outcome.holds_job]
+    return [attempt for attempt in attempts if attempt.targets]
 
 # %% ../../../nbs/dev/operate/08_coverage.ipynb #19119d68
 def _count_alone(tables: TableFormat, attempt: Attempt) -> list[InputEntry]:
@@ -90,7 +84,8 @@ def _count_alone(tables: TableFormat, attempt: Attempt) -> list[InputEntry]:
         files = open_outputs(tables.spark, target.paths, target.job.checksums)
         with files.queries():
             checked = check_rows(target, files, quarantine=True)
-            entries += write_inputs(tables, [target], checked.rows, {target.job.id: checked.counted.keys})
+            counted = checked.counted
+            entries += write_inputs(tables, [target], checked.rows, {target.job.id: counted.keys + counted.bad})
     return entries
 
 # %% ../../../nbs/dev/operate/08_coverage.ipynb #591bca25

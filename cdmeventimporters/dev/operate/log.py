@@ -51,9 +51,8 @@ def _catalogs(spark: SparkSession) -> dict[str, str]:
     "Return the current catalog, and Iceberg's others, with the warehouse of each."
     conf = {row.key: row.value for row in spark.sql("SET").collect()}
     iceberg = [k.split(".")[-1] for k, v in conf.items() if v == "org.apache.iceberg.spark.SparkCatalog"]
-    iceberg = [
-        name for name in iceberg if name != "default_iceberg"
-    ]  # which Iceberg's procedures set up for themselves
+    # Iceberg's procedures configure a catalog for themselves.
+    iceberg = [name for name in iceberg if name != "default_iceberg"]
     current = spark.catalog.currentCatalog()
     found = {name: conf.get(f"spark.sql.catalog.{name}.warehouse", "") for name in [current, *iceberg]}
     names = {(conf.get(f"spark.sql.catalog.{n}.uri"), w): n for n, w in reversed(found.items())}

@@ -38,7 +38,7 @@ _GOOD = ["Name\tCompleteness", "bin.1\t97.31", "bin.2\t61.07", "bin.3\t8.36"]
 
 # %% ../../../nbs/dev/operate/10_selftest.ipynb #99532ae1
 def _put(spark: SparkSession, folder: str, lines: list[str]) -> str:
-    "Write a text file with Spark, and return its bucket/key; raise `UsageError` if that fails."
+    "Write lines to a file with Spark, and return its bucket/key; raise `UsageError` if that fails."
     target = f"s3a://{folder}/cdm-importers-selftest"
     text = spark.createDataFrame([("\n".join(lines),)], "value string")
     try:

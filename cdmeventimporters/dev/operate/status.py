@@ -7,6 +7,7 @@ __all__ = ['failure_reason', 'Status', 'read_status', 'failures', 'imports', 'in
            'busy_tables', 'as_metrics', 'as_page', 'write_whole']
 
 # %% ../../../nbs/dev/operate/07_status.ipynb #9515bd2f
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -183,9 +184,12 @@ def inputs_without_rows(status: Status) -> list[dict]:
     return sorted(rows, key=lambda row: (row["finished"], row["job"]), reverse=True)
 
 # %% ../../../nbs/dev/operate/07_status.ipynb #c4abcb17
-def _number_lacking(status: Status, importer: str) -> int:
-    "Return the number of inputs that an importer's tool left out."
-    return sum(row["inputs"] for row in inputs_without_rows(status) if row["importer"] == importer)
+def _numbers_lacking(status: Status) -> Counter[str]:
+    "Return the number of inputs that tools left out, by importer."
+    numbers: Counter[str] = Counter()
+    for importer, _, lacking in status.lacking.itertuples(index=False):
+        numbers[importer] += lacking["inputs"]
+    return numbers
 
 # %% ../../../nbs/dev/operate/07_status.ipynb #2b709904
 _AHEAD = timedelta(minutes=5)  # a clock that is ahead by less does not matter
@@ -257,8 +261,9 @@ def as_metrics(
         ["importer"],
         registry=registry,
     )
+    lacking = _numbers_lacking(status)
     for importer in groups:
-        gauge.labels(importer).set(_number_lacking(status, importer))
+        gauge.labels(importer).set(lacking[importer])
     for name, what, value in (
         ("window_seconds", "Length of the window", (status.now - status.since).total_seconds()),
         ("read_timestamp_seconds", "When the logs were read", status.now.timestamp()),
