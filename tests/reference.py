@@ -86,7 +86,7 @@ class Form:
     def _samples(self) -> dict[tuple[str, str], int]:
         """Where in a line the measures of the samples are."""
         found = ((re.fullmatch(self.layout.wide[1], name), place) for place, name in enumerate(self.names))
-        return {one.groups(): place for one, place in found if one}
+        return {(*one.groups(), *self.layout.wide[2:]): place for one, place in found if one}
 
     def rows_in(self, line: str) -> list[list[str]]:
         """The cells of each row that a line makes."""

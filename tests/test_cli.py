@@ -124,10 +124,7 @@ WRONG = {
         ["prose.txt"],
         "prose.txt is not a table: neither tabs nor commas nor spaces split its lines into the same number of fields.",
     ),
-    "header": (
-        ["header.tsv"],
-        "header.tsv has no rows, so the types of its columns cannot be inferred: take a sample with a few rows.",
-    ),
+    "comments": (["comments.tsv"], "comments.tsv has only comments: take a sample with a few rows."),
     "other": (
         ["1.4/ribo.tsv", "other.tsv"],
         "other.tsv has no column in common with 1.4/ribo.tsv: make an importer from one, and declare the other's table next to it.",
@@ -145,7 +142,7 @@ FILES = {
     "empty.tsv": b"\n",
     "binary.tsv": b"\x1f\x8b\x08\x00\xff",
     "prose.txt": b"Dear all,\nthe run has ended, and all is well.\n",
-    "header.tsv": OLD.split("\n")[0].encode(),
+    "comments.tsv": b"# CheckM2\n# no genome\n",
     "other.tsv": b"sample\treads\na\t7\n",
     "large.tsv": b"a\tb\n" * 500_000,
 }

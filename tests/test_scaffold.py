@@ -165,6 +165,34 @@ LAYOUTS = {  # text, (layout), rows
         {"wide": ("Sample", r"(.+)(\.bam)")},
         [("recA", "1059", "lakeA", "7"), ("recA", "1059", "lakeB", "12")],
     ),
+    "a column per accession": (
+        "#OTU ID\tSRR1007\tSRR1012\tlineage\nOTU1\t7\t0\tFirmicutes\nOTU2\t1\t3\tBacteroidota\n",
+        {"wide": ("Sample", r"(?!(?:\#OTU\ ID|lineage)$)(.+)", "value")},
+        [
+            ("OTU1", "Firmicutes", "SRR1007", "7"),
+            ("OTU1", "Firmicutes", "SRR1012", "0"),
+            ("OTU2", "Bacteroidota", "SRR1007", "1"),
+            ("OTU2", "Bacteroidota", "SRR1012", "3"),
+        ],
+    ),
+    "one column of a sample": (
+        "# Pathway\tlakeA_Abundance\nPWY-1\t7.5\nPWY-2\t0\n",
+        {"wide": ("Sample", r"(.+)(_Abundance)")},
+        [("PWY-1", "lakeA", "7.5"), ("PWY-2", "lakeA", "0")],
+    ),
+    "a rule under each name": (
+        "#                                       -- hmm coord --\n"
+        "# target name  query name  E-value  tlen   from     to  description of target\n"
+        "#------------ ----------- -------- ----- ------ ------  ----------------------\n"
+        "globins_family globin       1.3e-7   147      1    149  Hemoglobin, beta\n"
+        "MADE1          globin          0.2    80      2     78  a DNA transposon\n# [ok]\n",
+        {"header": "# target name", "comment": "#", "separator": " +"},
+        [
+            ("globins_family", "globin", "1.3e-7", "147", "1", "149", "Hemoglobin, beta"),
+            ("MADE1", "globin", "0.2", "80", "2", "78", "a DNA transposon"),
+        ],
+    ),
+    "only a header": ("gene\tcopies\tnote\n", {"header": ""}, []),
     "transposed": (
         "Assembly\tlake\tsoil\n# contigs\t7\t9\nTotal length\t900\t1000\nGC (%)\t51.5\t49\n",
         {"header": "Assembly\t", "transposed": True},
@@ -210,7 +238,7 @@ LAYOUTS = {  # text, (layout), rows
 
 def typed(cell: str, kind: str):
     """What a cell becomes in a column of this type."""
-    return None if cell == "null" else pytest.approx(float(cell)) if kind in ("int", "float") else cell
+    return None if cell == "null" else pytest.approx(float(cell)) if kind in ("int", "float", "double") else cell
 
 
 @pytest.mark.parametrize(("text", "layout", "rows"), LAYOUTS.values(), ids=LAYOUTS)
@@ -224,7 +252,7 @@ def test_a_layout_is_declared_so_that_an_independent_reader_gets_its_rows(tmp_pa
     wanted = [[typed(cell, c.type) for c, cell in zip(columns, row, strict=True)] for row in rows]
     assert len(read) == len(rows)
     assert [row for row in wanted if row not in [[one[c.name] for c in columns] for one in read]] == []
-    assert {row["_rescued_data"] for row in read} == {None}
+    assert {row["_rescued_data"] for row in read} <= {None}
 
 
 @pytest.mark.parametrize(("text", "rows"), [(text, len(rows)) for text, _, rows in LAYOUTS.values()], ids=LAYOUTS)

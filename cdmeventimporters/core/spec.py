@@ -107,7 +107,9 @@ class Layout:
     ragged: bool = False  # the last fields of a row may be missing
     trailing: bool = False  # a delimiter may follow the last field
     repeated: bool = False  # the last field may come several times, and each makes a row
-    wide: tuple[str, str] | None = None  # (name of a field, pattern of headers: its value, another field)
+    wide: tuple[str, ...] | None = (
+        None  # (name of a field, pattern of headers: its value, another field), or with that name as third
+    )
     tree: tuple[str, str] | None = None  # (new field: names from the root down, by tabs; field with two spaces a level)
     transposed: bool = False  # each line is a field: its name, then its value in each row; `header` begins the first
     keep_where: tuple[str, str] | None = None  # (field, regular expression): only rows whose field matches it are kept
@@ -174,8 +176,10 @@ def _layout_mistakes(layout: Layout) -> Iterator[str]:
         yield "transposed=True needs the header= of the first line, and has neither comment= nor fields=."
     if layout.left_aligned and (not layout.header or not layout.aligned or layout.fields):
         yield "left_aligned= needs a header line, and a separator= of blanks."
-    if layout.wide and (re.compile(layout.wide[1]).groups != 2 or layout.fields or layout.transposed):
-        yield f"wide={layout.wide!r} needs two groups, and a header line that names the columns."
+    if layout.wide and (
+        re.compile(layout.wide[1]).groups + len(layout.wide) != 4 or layout.fields or layout.transposed
+    ):
+        yield f"wide={layout.wide!r} needs two groups, or one and the name of a field, and a header line that names the columns."
     if layout.tree and layout.tree[1] not in layout.fields:
         yield f"tree={layout.tree!r} needs fields=, and the second of its names among them."
     if len(set(layout.fields)) < len(layout.fields):
