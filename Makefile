@@ -15,7 +15,7 @@ TEST := IN_TEST=1 SPARK_SUBMIT_OPTS="-XX:TieredStopAtLevel=1 -XX:ReservedCodeCac
 OF_FORMAT := $(if $(FORMAT),CDM_FORMAT=$(FORMAT))
 SIDE_BY_SIDE := $(PY) -m pytest --nbval-lax --numprocesses 2 --dist loadfile
 # what needs several drivers, a proxy that spoils requests, or a JVM of its own for each command
-SEVERAL := $(addprefix tests/test_,drivers.py kill.py outages.py faults.py cli.py operate.py status.py named_spark.py in_notebooks.py site.py)
+SEVERAL := $(addprefix tests/test_,maintain.py drivers.py kill.py outages.py faults.py cli.py operate.py status.py named_spark.py in_notebooks.py site.py)
 # a table that jobs replace, aligned and headless files
 ON_MINIO := checkm2 seqkit mmseqs2
 # what has no other catalog, command line or cluster in it

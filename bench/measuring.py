@@ -94,9 +94,10 @@ def counters(spark: SparkSession) -> tuple[int, int, int]:
     """Spark jobs, Spark tasks and S3 requests of this JVM so far."""
     sc = spark.sparkContext
     tracked = sc._jvm.scala.jdk.javaapi.CollectionConverters.asJava(sc._jsc.sc().statusStore().jobsList(None))
-    statistics_of_s3a = sc._jvm.org.apache.hadoop.fs.FileSystem.getGlobalStorageStatistics().get("S3AStorageStatistics")
-    counts = [statistics_of_s3a.getLong(name) or 0 for name in REQUESTS] if statistics_of_s3a else []
-    return len(tracked), sum(job.numCompletedTasks() for job in tracked), sum(counts)
+    # Hadoop's global statistics of S3A are those of the first lake in this JVM
+    warehouse = sc._jvm.org.apache.hadoop.fs.Path(spark.conf.get("spark.sql.warehouse.dir"))
+    counts = warehouse.getFileSystem(sc._jsc.hadoopConfiguration()).getIOStatistics().counters()
+    return len(tracked), sum(job.numCompletedTasks() for job in tracked), sum(counts[name] for name in REQUESTS)
 
 
 def memory(spark: SparkSession) -> tuple[int, int]:

@@ -112,8 +112,9 @@ def _check_table(
         target.left_out = [path for path in target.paths if path not in lines]
     cells = read_cells(files, formats, table, numbered=False)
     lineage = F.broadcast(_lineage_of(spark, targets))
-    rows = check_cells(cells, table).join(lineage, F.col("_file") == F.col(CTS_OUTPUT_FILE.name)).persist()
+    rows = check_cells(cells, table).join(lineage, F.col("_file") == F.col(CTS_OUTPUT_FILE.name))
     with files.queries():
+        rows.persist()  # plans the query, for good
         counted = {job: found for (job,), found in count_checked(rows, key_in_job(table), CTS_JOB_ID.name).items()}
     odd = {job for job, n in expected.items() if not _is_clean(counted.setdefault(job, _NO_ROWS), n)}
     return Together(targets, _as_table(rows, table), rows, counted), odd

@@ -96,7 +96,8 @@ def _iceberg_need(spark: SparkSession, table: str) -> Need:
 def need_of(spark: SparkSession, table: str) -> Need:
     "Return what a table needs, or why that is not known."
     try:
-        return _delta_need(spark, table) if needs_lock(spark) else _iceberg_need(spark, table)
+        with import_session(spark, table_format(spark).settings):  # which suit queries over small tables
+            return _delta_need(spark, table) if needs_lock(spark) else _iceberg_need(spark, table)
     except Exception as error:
         return Need(table, error=reason(error))
 
