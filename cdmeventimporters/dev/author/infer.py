@@ -223,6 +223,9 @@ def _ruled_sample(file: Path, version: str, lines: list[str], body: list[str]) -
 _MEASURE = re.compile(
     r"(?i)^#|[(%]|(?<![a-z])(number|total|average|mean|median|length|size|N50|L50|GC|count|ratio)(?![a-z])"
 )
+_REALS = re.compile(
+    r"(?i)%|percent|fraction|ratio|mean|average|avg|identity|coverage|score|prob|complet|contamin|abund|value|(?<![a-z])(ani|gc|tpm|rpkm)(?![a-z])"
+)
 _PAIRS = (":(?: +|$)", " *=(?: +|$)")  # between a name and its value
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #2429d64b
@@ -291,7 +294,7 @@ VALUE = "value"  # what a sample's cells are called where headers name nothing b
 
 def _numbered_alike(names: Sequence[str]) -> list[str]:
     "Return the names that differ from others in their numbers alone, as accessions such as `SRR1007` and `SRR1012` do."
-    long = [name for name in names if re.search(r"[A-Za-z].*\d{3}", name)]
+    long = [x for x in names if re.search(r"[A-Za-z].*\d{3}", x) and not (_MEASURE.search(x) or _REALS.search(x))]
     alike = Counter(map(_shape, long))
     return [name for name in long if alike[_shape(name)] > 1]
 
@@ -487,9 +490,6 @@ def values_among(
 # %% ../../../nbs/dev/author/00_infer.ipynb #d1be3f73
 _NAMES = re.compile(
     r"(?i)(?<![a-z])(id|name|accession|locus|tag|version|date|code|file|sample|assembly|genome|bin|query|gene|ST)s?$"
-)
-_REALS = re.compile(
-    r"(?i)%|percent|fraction|ratio|mean|average|avg|identity|coverage|score|prob|complet|contamin|abund|value|(?<![a-z])(ani|gc|tpm|rpkm)(?![a-z])"
 )
 
 # %% ../../../nbs/dev/author/00_infer.ipynb #03342c1f
