@@ -7,11 +7,13 @@ from conftest import FORMAT, HEADER, IMAGE, ROWS, Desk, importer, report
 
 from cdmeventimporters.checkm2 import quality_report
 from cdmeventimporters.core import batch
-from cdmeventimporters.core.batch import import_batch
+from cdmeventimporters.core.batch import attempts_together, check_together, import_batch
 from cdmeventimporters.core.delta import Delta
 from cdmeventimporters.core.errors import ImportFailed
 from cdmeventimporters.core.iceberg import Iceberg
-from cdmeventimporters.core.spec import CTS_JOB_ID, Column, Table
+from cdmeventimporters.core.platform import table_format
+from cdmeventimporters.core.session import import_session
+from cdmeventimporters.core.spec import CTS_JOB_ID, Column, Layout, Table
 
 hits = Table(
     "hits",
@@ -220,3 +222,16 @@ def test_a_table_that_was_dropped_is_filled_again(desk):
     desk.spark.sql(f"DROP TABLE {desk.full('checkm2')}")
     assert run_singly(desk, jobs[:1]) + run(desk, jobs) == [["imported"], ["applied"], ["imported"]]
     assert len(rows(desk, "checkm2")) == 2
+
+
+def test_rows_that_are_gathered_from_several_lines_are_in_few_partitions(desk):
+    columns = [Column("Assembly", "string", "Assembly"), CTS_JOB_ID, Column("N50", "int", "N50", unit="bp")]
+    layout = Layout(header="Assembly\t", transposed=True)
+    sizes = Table("sizes", "Sizes", files="*.txt", key=("Assembly", "cts_job_id"), columns=columns, layouts=layout)
+    jobs = [desk.lake.job(IMAGE, {"sizes.txt": f"Assembly\ta{n}\nN50\t{n}\n"}) for n in range(3)]
+    [attempts], spark = attempts_together(jobs, {"table": desk.full("sizes")}, [sizes]), desk.lake.get_spark()
+    with import_session(spark, table_format(spark).settings):
+        _, [found] = check_together(spark, attempts, [sizes], driver_bytes=0)
+        assert sorted(row.N50 for row in found.rows.collect()) == [0, 1, 2]
+        assert found.persisted.rdd.getNumPartitions() < 10  # and not the session's 200
+        found.persisted.unpersist()

@@ -47,7 +47,7 @@ class FileFormat(NamedTuple):
         places: dict[str, dict[str, int]] = {}
         for place, name in enumerate(self.fields):
             if self.layout.wide and (found := re.fullmatch(self.layout.wide[1], name)):
-                sample, measure = (*found.groups(), *self.layout.wide[2:])
+                sample, measure = found.groups() + self.layout.wide[2:]
                 places.setdefault(sample, {})[measure] = place
         return places
 
