@@ -38,13 +38,10 @@ class Bench:
         self, case: str, contender: str, work: Callable[..., float], *given, spark: SparkSession | None = None
     ) -> None:
         """Add a sample of `work(*given)`, which gives its seconds, and of what Spark did for it."""
-        before = counters(spark) if spark else ()
+        count = counters if self.format == "iceberg" else counters_with_requests
+        before = count(spark) if spark else []
         seconds = work(*given)
-        counts: list[int | None] = (
-            [new - old for new, old in zip(counters(spark), before, strict=True)] if spark else []
-        )
-        if counts and self.format == "iceberg":
-            counts[2] = None  # Iceberg has an S3 client of its own, which S3A does not count
+        counts = [new - old for new, old in zip(count(spark), before, strict=True)] if spark else []
         self.samples.setdefault(case, {}).setdefault(contender, []).append(Sample(seconds, *counts))
         self.console.print(f"{case} · {contender} · {seconds:.2f} s")
 
@@ -90,14 +87,19 @@ class Bench:
         return table
 
 
-def counters(spark: SparkSession) -> tuple[int, int, int]:
-    """Spark jobs, Spark tasks and S3 requests of this JVM so far."""
+def counters(spark: SparkSession) -> list[int]:
+    """Spark jobs and Spark tasks of this session so far."""
     sc = spark.sparkContext
     tracked = sc._jvm.scala.jdk.javaapi.CollectionConverters.asJava(sc._jsc.sc().statusStore().jobsList(None))
+    return [len(tracked), sum(job.numCompletedTasks() for job in tracked)]
+
+
+def counters_with_requests(spark: SparkSession) -> list[int]:
+    """The same, and requests to S3; Iceberg has an S3 client of its own, which S3A does not count."""
     # Hadoop's global statistics of S3A are those of the first lake in this JVM
-    warehouse = sc._jvm.org.apache.hadoop.fs.Path(spark.conf.get("spark.sql.warehouse.dir"))
-    counts = warehouse.getFileSystem(sc._jsc.hadoopConfiguration()).getIOStatistics().counters()
-    return len(tracked), sum(job.numCompletedTasks() for job in tracked), sum(counts[name] for name in REQUESTS)
+    warehouse = spark.sparkContext._jvm.org.apache.hadoop.fs.Path(spark.conf.get("spark.sql.warehouse.dir"))
+    counts = warehouse.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).getIOStatistics().counters()
+    return [*counters(spark), sum(counts[name] for name in REQUESTS)]
 
 
 def memory(spark: SparkSession) -> tuple[int, int]:
