@@ -222,18 +222,14 @@ class DriverFiles(OutputFiles):
 
 # %% ../../nbs/core/04_files.ipynb #ef41ecb9
 _LINE = "CASE WHEN endswith(value, '\\r') THEN substring(value, 1, length(value) - 1) ELSE value END"
-
-# %% ../../nbs/core/04_files.ipynb #55f56d77
-def _text(line: Expression) -> Expression:
-    "Return a line as a text function returns it: with � for each byte that is not UTF-8."
-    return F.regexp_extract(line, r"(?s)^.*", 0)
+_TEXT = "regexp_extract(_line, r'(?s)^.*', 0)"  # the line after a text function: � for each byte that is not UTF-8
 
 # %% ../../nbs/core/04_files.ipynb #3522b8ae
 def _all_lines(spark: SparkSession, paths: list[str]) -> DataFrame:
     "Return the lines of these files, including empty ones; raise `ImportFailed` if one is missing."
     columns = f"{_PATH} AS _file", "_metadata.file_block_start AS _block", "monotonically_increasing_id() AS _index"
     lines = _load(spark, "text", paths, lineSep="\n").selectExpr(*columns, f"{_LINE} AS _line")
-    return lines.withColumn("_broken", _text(F.col("_line")) != F.col("_line"))
+    return lines.selectExpr("*", f"{_TEXT} <> _line AS _broken")
 
 # %% ../../nbs/core/04_files.ipynb #3ca0e094
 def _with_numbers(lines: DataFrame) -> DataFrame:
@@ -269,18 +265,17 @@ def is_comment(
 # %% ../../nbs/core/04_files.ipynb #07be41d3
 def _sniffed_by(layout: Layout) -> Expression:
     "Return the aggregate that is a layout's `Sniffed`."
-    place = F.struct("_block", "_index")
+    text, place = F.expr(_TEXT), F.struct("_block", "_index")
     seen = F.when(~F.expr(is_comment(layout)), place)
     begun = F.when(F.col("_line").startswith(layout.first_line), seen) if layout.first_line else seen
-    first, last = _text(F.min_by("_line", seen)), _text(F.max_by("_line", seen))
-    return F.struct(first, last, F.count(begun), _names_seen(layout))
+    return F.struct(F.min_by(text, seen), F.max_by(text, seen), F.count(begun), _names_seen(layout))
 
 # %% ../../nbs/core/04_files.ipynb #f2b493a8
 def _names_seen(layout: Layout) -> Expression:
     "Return the aggregate that is the first fields of all lines, in order, of a transposed layout."
     if not layout.transposed:
         return F.array().cast("array<string>")
-    named = F.struct("_block", "_index", F.split(_text(F.col("_line")), layout.separator, -1)[0].alias("_name"))
+    named = F.struct("_block", "_index", F.split(F.expr(_TEXT), layout.separator, -1)[0].alias("_name"))
     return F.array_sort(F.collect_list(named))["_name"]
 
 # %% ../../nbs/core/04_files.ipynb #b8e5602f
@@ -310,18 +305,15 @@ class SparkFiles(OutputFiles):
     in_driver = False
 
     def sniff(self, layouts: Sequence[Layout]) -> dict[str, SniffedFile]:
-        broken, place = F.col("_broken"), F.struct("_block", "_index")
-        first_broken = _text(F.min_by(F.when(broken, F.col("_line")), F.when(broken, place)))
-        lines = self.lines(self.paths)
-        by_file = lines.groupBy("_file") if len(self.paths) > 1 else lines.groupBy()  # lines are sorted to be grouped
-        path = F.min("_file").alias("_path")
-        found = by_file.agg(path, first_broken, *map(_sniffed_by, layouts)).drop("_file").collect()
+        first_broken = F.min_by(
+            F.when(F.col("_broken"), F.expr(_TEXT)), F.when(F.col("_broken"), F.struct("_block", "_index"))
+        )
+        found = self.lines(self.paths).groupBy("_file").agg(first_broken, *map(_sniffed_by, layouts)).collect()
         return {
             path: SniffedFile(
                 broken, [Sniffed(first, last, rows, tuple(names)) for first, last, rows, names in sniffed]
             )
             for path, broken, *sniffed in found
-            if path
         }
 
     def lines(self, paths: list[str], record: str | None = None, numbered: bool = False) -> DataFrame:

@@ -43,8 +43,11 @@ def _configure(spark: SparkSession, wanted: Mapping[str, str | None]) -> None:
 
 # %% ../../nbs/core/03_session.ipynb #8b96dee3
 _WITHOUT_CODEGEN = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
-_FEW_PARTITIONS = {"spark.sql.optimizer.canChangeCachedPlanOutputPartitioning": "true"}
-_IMPORT = {"spark.sql.constraintPropagation.enabled": "false", **_FEW_PARTITIONS, **_WITHOUT_CODEGEN}
+_IMPORT = {
+    "spark.sql.constraintPropagation.enabled": "false",
+    "spark.sql.optimizer.canChangeCachedPlanOutputPartitioning": "true",
+    **_WITHOUT_CODEGEN,
+}
 
 # %% ../../nbs/core/03_session.ipynb #e5907424
 def import_session(
