@@ -8,12 +8,12 @@ import re
 from dataclasses import dataclass
 
 import pytest
-from conftest import IMAGE, NEW, Desk, delta_only, report
+from conftest import FORMAT, IMAGE, NEW, Desk, report
 from proxy import answer, fault, proxy_before
 
 from cdmeventimporters.dev.lake.lake import Lake
 
-pytestmark = [pytest.mark.once, delta_only]  # the paths of commits, and the messages, are those of Delta
+pytestmark = pytest.mark.once
 
 GIVE_UP_SOON = {
     "attempts.maximum": "1",  # of the AWS client; S3A tries on
@@ -23,12 +23,14 @@ GIVE_UP_SOON = {
     "retry.throttle.interval": "100ms",
     "connection.timeout": "15s",  # the least that S3A takes
 }
+ICEBERG_GIVES_UP_SOON = {"retry.num-retries": "2", "retry.min-wait-ms": "100", "retry.max-wait-ms": "200"}
 ALL = (".*", ".*")
 LOOK = ("HEAD|GET", r"quality_report\.tsv")  # for the report
 READ = ("GET", r"quality_report\.tsv$")  # the report
-UPLOAD = ("PUT", r"checkm2/part-")  # a data file of the table
-COMMIT = ("PUT", r"checkm2/_delta_log/\d{20}\.json$")
-LOG_COMMIT = ("PUT", r"import_log/_delta_log/\d{20}\.json$")
+DATA, LAST = {"delta": ("part-", r"_delta_log/\d{20}\.json$"), "iceberg": ("data/", "metadata/snap-")}[FORMAT]
+UPLOAD = ("PUT", f"checkm2/{DATA}")  # a data file of the table
+COMMIT = ("PUT", f"checkm2/{LAST}")  # what S3 gets last: on Iceberg, the catalog does the rest
+LOG_COMMIT = ("PUT", f"import_log/{LAST}")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,9 @@ def proxied(lake):
     with Lake(s3=None if lake.s3.name == "environment" else lake.s3.name) as lake, proxy_before(lake) as proxy:
         lake.settings |= {f"spark.hadoop.fs.s3a.{name}": value for name, value in GIVE_UP_SOON.items()}
         lake.settings["spark.hadoop.fs.s3a.endpoint"] = proxy.url
+        if FORMAT == "iceberg":  # whose tables are written by a client of its own
+            of_tables = ICEBERG_GIVES_UP_SOON | {"endpoint": proxy.url}
+            lake.settings |= {f"spark.sql.catalog.my.s3.{name}": value for name, value in of_tables.items()}
         yield lake, proxy
         lake.stop_session()
 
@@ -79,9 +84,11 @@ class Event:
         assert error is not None, "it was imported"
         secrets = (self.desk.lake.s3.access_key, self.desk.lake.s3.secret_key)
         assert not any(word in str(error) for word in ("\tat ", *secrets))
-        message = re.sub(r"\d{20}\.json", "N.json", str(error)).replace(
-            f"expected: {len(self.text)};", "expected: SIZE;"
+        message = re.sub(r"\d{20}\.json", "N.json", str(error))
+        message = re.sub(
+            r"stage \d+\.0|TID \d+|\([\d.]+ executor driver\)", lambda told: re.sub("[0-9.]+", "N", told[0]), message
         )
+        message = message.replace(f"expected: {len(self.text)};", "expected: SIZE;")
         for name, value in {
             "JOB": self.job["id"],
             "TABLE": self.desk.full("checkm2"),
@@ -286,6 +293,41 @@ SAID = {
 }
 
 
+def nothing_works_on_iceberg(word, status) -> str:
+    """The message if not even the import log can be read; the client of Iceberg's tables names no file."""
+    told = f"{ANSWER}{s3_said(status).replace(': ', f': {word} ', 1)}"
+    return said(NOTHING_DONE, SPARK_FAILED, told, f"(The import log could not be written: {told})")
+
+
+ANSWER = f"Py4JJavaError: {SDK}.services.s3.model."
+ABORTED = "Py4JJavaError: org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage N failed 1 times, most recent failure: Lost task 0.0 in stage N (TID N) (N executor driver): java.io.UncheckedIOException: Failed to close current writer … caused by"
+
+ON_ICEBERG = {
+    "S3 is busy": nothing_works_on_iceberg("Service Unavailable", 503),
+    "S3 fails": nothing_works_on_iceberg("Internal Server Error", 500),
+    "unknown key": nothing_works_on_iceberg("Forbidden", 403),
+    "wrong secret": nothing_works_on_iceberg("Forbidden", 403),
+    "no access to the table": said(PERHAPS_DONE, SPARK_FAILED, f"{ABORTED} {SDK}.services.s3.model.{s3_said(403)}"),
+    "an upload always broken off": said(
+        PERHAPS_DONE,
+        SPARK_FAILED,
+        f"{ABORTED} {SDK}.thirdparty.org.apache.http.NoHttpResponseException: The target server failed to respond",
+    ),
+    "the commit is refused": said(PERHAPS_DONE, SPARK_FAILED, f"{ANSWER}{s3_said(403)}"),
+    "the commit fails": said(PERHAPS_DONE, SPARK_FAILED, f"{ANSWER}{s3_said(500)}"),
+    "the answer to the commit is lost": said(
+        PERHAPS_DONE,
+        SPARK_FAILED,
+        f"Py4JJavaError: {SDK}.core.exception.SdkClientException: Unable to execute HTTP request: The target server failed to respond … caused by {SDK}.thirdparty.org.apache.http.NoHttpResponseException: The target server failed to respond",
+    ),
+    "the log is refused": "CTS job JOB was imported into TABLE, but the import log could not be written:\n"
+    f"  {ANSWER}{s3_said(403)}\n"
+    "All its rows are in. A redelivery or a replay writes the log.",
+}
+if FORMAT == "iceberg":
+    SAID |= ON_ICEBERG
+
+
 def some_in_ci(kinds):
     """The kinds of faults, those marked as slow that CI leaves out."""
     return [pytest.param(kind, marks=() if kind in IN_CI else pytest.mark.slow, id=kind) for kind in kinds]
@@ -303,10 +345,12 @@ def test_a_fault_that_lasts_is_one_message_and_changes_nothing(event, proxy, kin
 
 
 def test_a_commit_whose_answer_is_always_lost_is_found_by_the_redelivery(event, proxy):
+    """On Delta, what S3 got is the commit; on Iceberg, the catalog was never asked to make it."""
     before = event.desk.commits()
     with proxy.spoiling(fault("lose", COMMIT)):
         assert event.fails() == SAID["the answer to the commit is lost"]
-    assert (event.rows(), event.desk.commits()) == (4, before + 1)
+    done = {"delta": (4, before + 1), "iceberg": (0, before)}[FORMAT]
+    assert (event.rows(), event.desk.commits()) == done
     event.is_imported_by_a_redelivery()
     assert event.desk.commits() == before + 1
 

@@ -98,9 +98,9 @@ def test_a_holder_that_stood_still_in_its_commit_says_so_and_a_replay_puts_it_ri
     proxy.ask([])
     still.go_on()
     said = still.answer()["error"]
-    assert "while this one wrote" in said
-    assert "one may have overwritten what the other did:\n  it is done by now" in said
-    assert said.endswith("Replay this job, and those that were imported meanwhile, with again: true.")
+    assert "while this one was writing" in said
+    assert "one may have overwritten the other's rows:\n  it has finished" in said
+    assert said.endswith("Replay this job, and those imported since, with again: true.")
     assert "late" in names(still)
     for event in (mine, theirs):
         assert still.ask(job=event, meta=META | {"again": True})["error"] is None

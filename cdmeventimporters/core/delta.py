@@ -26,7 +26,6 @@ from cdmeventimporters.core.tables import (
     NOTHING_KNOWN,
     Known,
     Merged,
-    Range,
     TableFormat,
     TableSchemas,
     Transaction,
@@ -37,7 +36,6 @@ from cdmeventimporters.core.tables import (
     other_format,
     recorded_among,
     temporary_view,
-    within,
 )
 
 # %% ../../nbs/core/10_delta.ipynb #13843378
@@ -271,8 +269,7 @@ class Delta(DeltaTransactions):
         transaction: Transaction | None,
         known: Known = NOTHING_KNOWN,
     ) -> Merged | None:
-        likely_new = known.likely_new and known.count is not None
-        if known.new or (likely_new and not self._holds(table, known.ranges)):
+        if self.lacks(table, known):
             with nullcontext() if known.in_driver else with_codegen(self.spark):
                 return self._append_once(table, rows, transaction, known.count or 0)
         session = as_transaction(self.spark, transaction, _MERGE_FROM_DRIVER if known.in_driver else {})
@@ -280,11 +277,6 @@ class Delta(DeltaTransactions):
             statement = merge_statement(table, source, columns, key, known.ranges)
             done = retry(lambda: self.spark.sql(statement).collect())
         return Merged(done[0].num_inserted_rows, done[0].num_updated_rows) if done else None
-
-    def _holds(self, table: str, ranges: Mapping[str, Range]) -> bool:
-        "Return whether a table holds a row within all these ranges, of which there is none if there are no rows to write."
-        found = f"SELECT 1 FROM {quoted(table)} WHERE {' AND '.join(within(ranges))} LIMIT 1"
-        return bool(ranges) and bool(self.spark.sql(found).collect())
 
     def _append_once(self, table: str, rows: DataFrame, transaction: Transaction | None, count: int) -> Merged | None:
         "Append rows whose keys the table does not hold, unless it has recorded the transaction."

@@ -7,11 +7,11 @@ __all__ = ['DEAD', 'PATIENCE', 'IcebergSchemas', 'IcebergTransactions', 'Queue',
 
 # %% ../../nbs/core/11_iceberg.ipynb #70d4c9f1
 import logging
-import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import ClassVar
 
 from pyspark.sql import DataFrame, SparkSession
@@ -41,10 +41,9 @@ _TABLE_ID = "cdm-importers.table-id"
 _PROPERTIES = {"format-version": "2", "commit.retry.num-retries": "20"}
 
 
-def _property(description: str, name: str) -> str | None:
-    "Return a property from the text in which `DESCRIBE TABLE` lists all of them."
-    found = re.search(rf"(?<=[\[,]){re.escape(name)}=([^,\]]*)", description)
-    return found[1] if found else None
+def _properties(spark: SparkSession, table: str) -> dict[str, str]:
+    "Return the properties of a table as the session knows it."
+    return {row.key: row.value for row in spark.sql(f"SHOW TBLPROPERTIES {quoted(table)}").collect()}
 
 # %% ../../nbs/core/11_iceberg.ipynb #d71b90e4
 class IcebergSchemas(TableSchemas):
@@ -56,11 +55,15 @@ class IcebergSchemas(TableSchemas):
                 raise other_format(table, "view", "an Iceberg")
             return {}
         self.spark.sql(f"REFRESH TABLE {quoted(table)}")
-        types, about = self.read_description(table)
-        if about["Provider"] != "iceberg":
-            raise other_format(table, about["Provider"], "an Iceberg")
-        self._check_isolation(table, about.get("Table Properties", ""))
-        return types
+        properties = _properties(self.spark, table)
+        if not properties.get("format", "").startswith("iceberg/"):
+            raise other_format(table, self.read_description(table)[1]["Provider"], "an Iceberg")
+        self._check_isolation(table, properties)
+        return self._types(table)
+
+    def _types(self, table: str) -> dict[str, str]:
+        "Return the types as the session knows them; describing the table takes longer, because Spark estimates its size, too."
+        return {name.lower(): kind for name, kind in self.spark.table(quoted(table)).dtypes}
 
     def _is_view(self, table: str) -> bool:
         "Return whether there is a view of this name: it is no table, but a table cannot be created beside it."
@@ -70,9 +73,9 @@ class IcebergSchemas(TableSchemas):
         views = self.spark.sql(f"SHOW VIEWS IN `{namespace}` LIKE {literal(name)}").collect()
         return any(view.viewName == name and not view.isTemporary for view in views)
 
-    def _check_isolation(self, table: str, properties: str) -> None:
+    def _check_isolation(self, table: str, properties: Mapping[str, str]) -> None:
         "Raise `ImportFailed` if the table's isolation lets two drivers insert the same rows."
-        if (_property(properties, "write.merge.isolation-level") or "").lower() == "snapshot":
+        if properties.get("write.merge.isolation-level", "").lower() == "snapshot":
             raise ImportFailed(
                 f"The table {table} has write.merge.isolation-level=snapshot, under which two drivers can insert the same rows.",
                 todo=f"Run ALTER TABLE {table} UNSET TBLPROPERTIES ('write.merge.isolation-level'), then replay the job.",
@@ -101,8 +104,7 @@ class IcebergTransactions(IcebergSchemas, TableFormat):
 
     def _table_id(self, table: str) -> str | None:
         "Return the identity of a table, None if it has none yet."
-        properties = {r.key: r.value for r in self.spark.sql(f"SHOW TBLPROPERTIES {quoted(table)}").collect()}
-        return properties.get(_TABLE_ID)
+        return _properties(self.spark, table).get(_TABLE_ID)
 
     def identity(self, table: str) -> str | None:
         if found := self._table_id(table):
@@ -166,8 +168,7 @@ class Queue:
     def tickets(self) -> list[str]:
         "Return the tickets, oldest first."
         self.spark.sql(f"REFRESH TABLE {quoted(self.table)}")
-        properties = self.spark.sql(f"SHOW TBLPROPERTIES {quoted(self.table)}").collect()
-        return sorted(row.key for row in properties if row.key.startswith(_TICKET))
+        return sorted(name for name in _properties(self.spark, self.table) if name.startswith(_TICKET))
 
     def join(self) -> None:
         "Take a ticket, unless this writer has one."
@@ -224,27 +225,34 @@ class Iceberg(IcebergTransactions):
     ) -> Merged | None:
         queue, deadline, lost = Queue(self.spark, table), time.monotonic() + PATIENCE, None
         with with_codegen(self.spark), temporary_view(rows if known.in_driver else rows.localCheckpoint()) as source:
-            count, merge = (of(table, source, columns, key, known.ranges) for of in (changes_query, merge_statement))
             try:
                 while True:
                     wait_for_turn(queue)
-                    changes = Merged(*self.spark.sql(count).collect()[0])
+                    changes = self._changes(table, source, columns, key, known)
                     if not any(changes):
                         return lost or changes
                     try:
-                        self.spark.sql(merge).collect()
+                        self.spark.sql(merge_statement(table, source, columns, key, known.ranges)).collect()
                         return changes
                     except Exception as error:
                         lost = changes if Cause.COMMIT_UNKNOWN.explains(error) else lost
                         _raise_unless_conflict(error, table, deadline)
+                        known = replace(known, new=False, likely_new=False)  # others wrote meanwhile
                     queue.join()
                     if transaction and self.applied(table, transaction):
                         return None
             finally:
                 queue.leave()
 
+    def _changes(self, table: str, source: str, columns: Sequence[Column], key: Sequence[str], known: Known) -> Merged:
+        "Return the numbers of rows that MERGE will change."
+        if self.lacks(table, known):
+            return Merged(inserted=known.count or 0, updated=0)
+        counted = self.spark.sql(changes_query(table, source, columns, key, known.ranges))
+        return Merged(*counted.collect()[0])
+
     def append(self, table: str, rows: DataFrame) -> None:
-        _with_all(rows, self.describe(table)).writeTo(quoted(table)).append()
+        _with_all(rows, self._types(table)).writeTo(quoted(table)).append()
 
     @contextmanager
     def keeping_history(

@@ -298,6 +298,17 @@ class TableFormat(TableRecords):
     ) -> Merged | None:  # None if the table had recorded the transaction
         "Merge rows into a table; the newer of two rows with one key stays."
 
+    def lacks(
+        self,
+        table: str,  # full name of a table that exists
+        known: Known,  # of rows
+    ) -> bool:
+        "Return whether a table certainly holds no key of the rows; it is asked only if that is likely."
+        if known.new or not known.likely_new or known.count is None:
+            return known.new
+        found = f"SELECT 1 FROM {quoted(table)} WHERE {' AND '.join(within(known.ranges))} LIMIT 1"
+        return not known.ranges or not self.spark.sql(found).collect()
+
     @abstractmethod
     def keeping_history(
         self, history: str, table: str, rows: DataFrame, columns: Sequence[Column], key: Sequence[str]
