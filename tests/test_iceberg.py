@@ -10,6 +10,7 @@ import pytest
 from conftest import HEADER, IMAGE, NEW, OLD, ROWS, Desk, iceberg_only, report
 
 from cdmeventimporters.dev.lake.rest_catalog import iceberg_settings
+from cdmeventimporters.dev.operate.log import read_logs
 
 pytestmark = iceberg_only
 
@@ -245,18 +246,38 @@ _catalogs = itertools.count()
 
 
 @contextmanager
-def session_on(desk, **changes):
-    """Within, the session reaches its catalog in another way, and asks a catalog that fails only once more."""
+def catalog_beside(desk, **changes):
+    """Within, the session has one more catalog, the lake's with these changes, which it asks only once more if it fails; its name."""
     name, spark = f"catalog{next(_catalogs)}", desk.spark
     settings = iceberg_settings(replace(desk.lake.rest_catalog, **changes), desk.lake.s3, name)
     settings = {k: v for k, v in settings.items() if k.startswith(f"spark.sql.catalog.{name}")}
-    for key, value in {**settings, f"spark.sql.catalog.{name}.rest.client.max-retries": "1"}.items():
+    settings[f"spark.sql.catalog.{name}.rest.client.max-retries"] = "1"
+    for key, value in settings.items():
         spark.conf.set(key, value)
-    spark.conf.set("spark.sql.defaultCatalog", name)
     try:
-        yield
+        yield name
     finally:
-        spark.conf.set("spark.sql.defaultCatalog", "my")
+        for key in settings:
+            spark.conf.unset(key)
+
+
+@contextmanager
+def session_on(desk, **changes):
+    """Within, the session reaches its catalog in another way."""
+    with catalog_beside(desk, **changes) as name:
+        desk.spark.conf.set("spark.sql.defaultCatalog", name)
+        try:
+            yield
+        finally:
+            desk.spark.conf.set("spark.sql.defaultCatalog", "my")
+
+
+def test_the_logs_of_a_catalog_with_several_names_are_those_of_the_current_one(desk):
+    desk.good(NEW)
+    with catalog_beside(desk, warehouse="user_nobody") as away, catalog_beside(desk):
+        logs = read_logs(desk.spark, desk.namespace)
+        assert [row.namespace for row in logs.rows.collect()] == [desk.namespace]
+    assert list(logs.unreadable) == [away]
 
 
 COMMIT = r"POST .*/namespaces/faulty/tables/checkm2$"

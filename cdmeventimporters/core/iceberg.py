@@ -210,6 +210,25 @@ def _with_all(rows: DataFrame, types: Mapping[str, str]) -> DataFrame:
     here = {name.lower() for name in rows.columns}
     return rows.select("*", *(F.lit(None).cast(kind).alias(n) for n, kind in types.items() if n not in here))
 
+# %% ../../nbs/core/11_iceberg.ipynb #7d20c9e4
+def _changes(
+    tables: TableFormat, table: str, source: str, columns: Sequence[Column], key: Sequence[str], known: Known
+) -> Merged:
+    "Return the numbers of rows that MERGE will change."
+    if tables.lacks(table, known):
+        return Merged(inserted=known.count or 0, updated=0)
+    counted = tables.spark.sql(changes_query(table, source, columns, key, known.ranges))
+    return Merged(*counted.collect()[0])
+
+# %% ../../nbs/core/11_iceberg.ipynb #b4f8e161
+def _snapshots(spark: SparkSession, table: str) -> list[int]:
+    "Return the snapshots that led to a table's state, the oldest first."
+    spark.sql(f"REFRESH TABLE {quoted(table)}")
+    ids = spark.sql(
+        f"SELECT snapshot_id FROM {quoted(table)}.history WHERE is_current_ancestor ORDER BY made_current_at"
+    )
+    return [row.snapshot_id for row in ids.collect()]
+
 # %% ../../nbs/core/11_iceberg.ipynb #f6c23a9e
 class Iceberg(IcebergTransactions):
     "Iceberg tables in a REST catalog."
@@ -228,7 +247,7 @@ class Iceberg(IcebergTransactions):
             try:
                 while True:
                     wait_for_turn(queue)
-                    changes = self._changes(table, source, columns, key, known)
+                    changes = _changes(self, table, source, columns, key, known)
                     if not any(changes):
                         return lost or changes
                     try:
@@ -244,13 +263,6 @@ class Iceberg(IcebergTransactions):
             finally:
                 queue.leave()
 
-    def _changes(self, table: str, source: str, columns: Sequence[Column], key: Sequence[str], known: Known) -> Merged:
-        "Return the numbers of rows that MERGE will change."
-        if self.lacks(table, known):
-            return Merged(inserted=known.count or 0, updated=0)
-        counted = self.spark.sql(changes_query(table, source, columns, key, known.ranges))
-        return Merged(*counted.collect()[0])
-
     def append(self, table: str, rows: DataFrame) -> None:
         _with_all(rows, self._types(table)).writeTo(quoted(table)).append()
 
@@ -258,19 +270,13 @@ class Iceberg(IcebergTransactions):
     def keeping_history(
         self, history: str, table: str, rows: DataFrame, columns: Sequence[Column], key: Sequence[str]
     ) -> Iterator[None]:
-        seen = self._snapshots(table)
+        seen = _snapshots(self.spark, table)
         keep_superseded(self, history, table, rows, columns, key)
         yield
-        for snapshot in [s for s in self._snapshots(table) if s not in seen]:  # another driver may have written, too
+        for snapshot in [
+            s for s in _snapshots(self.spark, table) if s not in seen
+        ]:  # another driver may have written, too
             keep_superseded(self, history, table, rows, columns, key, f"VERSION AS OF {snapshot}")
-
-    def _snapshots(self, table: str) -> list[int]:
-        "Return the snapshots that led to a table's state, the oldest first."
-        self.spark.sql(f"REFRESH TABLE {quoted(table)}")
-        ids = self.spark.sql(
-            f"SELECT snapshot_id FROM {quoted(table)}.history WHERE is_current_ancestor ORDER BY made_current_at"
-        )
-        return [row.snapshot_id for row in ids.collect()]
 
 # %% ../../nbs/core/11_iceberg.ipynb #3f96e0b1
 def _raise_unless_conflict(error: Exception, table: str, deadline: float) -> None:

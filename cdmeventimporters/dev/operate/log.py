@@ -55,8 +55,10 @@ def _catalogs(spark: SparkSession) -> dict[str, str]:
     iceberg = [name for name in iceberg if name != "default_iceberg"]
     current = spark.catalog.currentCatalog()
     found = {name: conf.get(f"spark.sql.catalog.{name}.warehouse", "") for name in [current, *iceberg]}
-    names = {(conf.get(f"spark.sql.catalog.{n}.uri"), w): n for n, w in reversed(found.items())}
-    return {name: found[name] for name in reversed(names.values())}
+    names: dict[tuple[str | None, str], str] = {}  # of a catalog that has several, the first
+    for name, warehouse in found.items():
+        names.setdefault((conf.get(f"spark.sql.catalog.{name}.uri"), warehouse), name)
+    return {name: found[name] for name in names.values()}
 
 # %% ../../../nbs/dev/operate/02_log.ipynb #402d774e
 def _user(namespace: str, warehouse: str) -> str:
