@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help env demo samples test fuzz test-drivers test-kill test-faults test-outages test-minio test-iceberg test-cluster test-matrix test-ci test-ci-minio test-ci-matrix test-ci-iceberg bench lake lab export clean minio notebooks recording docs browser
+.PHONY: help env demo samples test test-importers test-all fuzz test-drivers test-kill test-faults test-outages test-minio test-iceberg test-cluster test-matrix test-ci test-ci-minio test-ci-matrix test-ci-iceberg bench lake lab export clean minio notebooks recording docs browser
 
 PYTHON ?= $(firstword $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; (3, 11) <= sys.version_info < (3, 14) and print(sys.executable)' 2>/dev/null; done))
@@ -16,6 +16,9 @@ OF_FORMAT := $(if $(FORMAT),CDM_FORMAT=$(FORMAT))
 SIDE_BY_SIDE := $(PY) -m pytest --nbval-lax --numprocesses 2 --dist loadfile
 # what needs several drivers, a proxy that spoils requests, or a JVM of its own for each command
 SEVERAL := $(addprefix tests/test_,maintain.py drivers.py kill.py outages.py faults.py cli.py operate.py status.py named_spark.py in_notebooks.py site.py)
+# suites of many imports in a row, which take as long as all others of the engine together
+LONG := $(addprefix tests/test_,inputs.py batches.py order.py fuzz.py)
+ALL_IMPORTERS := tests/test_importers.py nbs/importers
 # a table that jobs replace, aligned and headless files
 ON_MINIO := checkm2 seqkit mmseqs2
 # what has no other catalog, command line or cluster in it
@@ -33,14 +36,17 @@ env: .venv/.made ## the Python environment in .venv, as locked; asks for Java 17
 demo: env ## the lake, and a little history of CheckM2 jobs in it; FORMAT=iceberg on today's platform
 	@$(OF_FORMAT) $(PY) -m cdmeventimporters.dev.lake.demo
 
-test: env ## lint and types; what one driver can test; the notebooks of core and importers; on SeaweedFS
+test: env ## lint and types; the tests and notebooks of the engine that one driver can run; on SeaweedFS
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
-	$(TEST) $(SIDE_BY_SIDE) tests nbs/core nbs/importers $(SEVERAL:%=--ignore=%)
+	$(TEST) $(SIDE_BY_SIDE) tests nbs/core $(addprefix --ignore=,$(LONG) $(SEVERAL) tests/test_importers.py)
 
-test-all: env .venv-faults/.made browser ## the rest: several drivers, kills, outages, faults, the command line, the site; the notebooks of dev and tutorials
-	$(TEST) $(SIDE_BY_SIDE) $(SEVERAL) nbs/dev nbs/tutorials
+test-importers: env ## all importers on all samples, and their notebooks; IMPORTER=quast for one
+	$(TEST) $(SIDE_BY_SIDE) $(ALL_IMPORTERS) $(if $(IMPORTER),-k $(IMPORTER))
+
+test-all: env .venv-faults/.made browser ## the rest: importers, long histories, batches, several drivers, kills, outages, faults, the command line, the site; the other notebooks
+	$(TEST) $(SIDE_BY_SIDE) $(LONG) $(SEVERAL) $(ALL_IMPORTERS) nbs/dev nbs/tutorials
 
 fuzz: env ## FUZZ=10 times as many odd inputs as in `make test`, others each time
 	CDM_FUZZ=$(or $(FUZZ),10) $(TEST) $(PY) -m pytest tests/test_fuzz.py

@@ -164,7 +164,7 @@ def texts(outputs) -> list[str]:
 
 @pytest.mark.parametrize("notebook", SHOWN, ids=by_name)
 def test_what_shows_something_has_its_output(notebook):
-    """`make notebooks` stores it; that it is what the cell shows today, nbval checks in `make test`."""
+    """`make notebooks` stores it; that it is what the cell shows today, nbval checks in `make test-importers` and `make test-all`."""
     called = re.compile(r"^[^#\n]*\b(print|show|subplots)\(", re.MULTILINE)
     cells = [(source, outputs) for source, outputs in shown(notebook) if not is_exported(source)]
     assert [source for source, outputs in cells if called.search(source) and not outputs] == []
