@@ -17,7 +17,7 @@ SIDE_BY_SIDE := $(PY) -m pytest --nbval-lax --numprocesses 2 --dist loadfile
 # what needs several drivers, a proxy that spoils requests, or a JVM of its own for each command
 SEVERAL := $(addprefix tests/test_,maintain.py drivers.py kill.py outages.py faults.py cli.py operate.py status.py named_spark.py in_notebooks.py site.py)
 # suites of many imports in a row, which take as long as all others of the engine together
-LONG := $(addprefix tests/test_,inputs.py batches.py order.py fuzz.py)
+LONG := $(addprefix tests/test_,good_input.py inputs.py batches.py order.py fuzz.py)
 ALL_IMPORTERS := tests/test_importers.py nbs/importers
 # a table that jobs replace, aligned and headless files
 ON_MINIO := checkm2 seqkit mmseqs2
@@ -45,7 +45,7 @@ test: env ## lint and types; the tests and notebooks of the engine that one driv
 test-importers: env ## all importers on all samples, and their notebooks; IMPORTER=quast for one
 	$(TEST) $(SIDE_BY_SIDE) $(ALL_IMPORTERS) $(if $(IMPORTER),-k $(IMPORTER))
 
-test-all: env .venv-faults/.made browser ## the rest: importers, long histories, batches, several drivers, kills, outages, faults, the command line, the site; the other notebooks
+test-all: env .venv-faults/.made browser ## the rest: importers, good input, long histories, batches, several drivers, kills, outages, faults, the command line, the site; the other notebooks
 	$(TEST) $(SIDE_BY_SIDE) $(LONG) $(SEVERAL) $(ALL_IMPORTERS) nbs/dev nbs/tutorials
 
 fuzz: env ## FUZZ=10 times as many odd inputs as in `make test`, others each time
@@ -60,7 +60,7 @@ test-kill: env ## kill -9 of a driver at each step, and at 30 random moments; CD
 test-faults: env .venv-faults/.made ## what happens when S3 fails: all cases, of which `make test-all` has some
 	$(TEST) $(PY) -m pytest tests/test_faults.py -m ""
 
-test-outages: env .venv-faults/.made ## a driver that stands still, a metastore that goes away, a full disk
+test-outages: env .venv-faults/.made ## a driver that stands still, a catalog that goes away, a full disk
 	$(TEST) $(PY) -m pytest tests/test_outages.py -m ""
 
 test-minio: env minio .venv-faults/.made ## the tests on a MinIO server

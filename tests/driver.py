@@ -23,7 +23,7 @@ from pyspark.sql import SparkSession
 from cdmeventimporters.checkm2 import quality_report
 from cdmeventimporters.core import batch, iceberg, importing, locks
 from cdmeventimporters.core.batch import import_batch
-from cdmeventimporters.core.delta import Delta
+from cdmeventimporters.core.delta import Delta, DeltaTransactions
 from cdmeventimporters.core.errors import ImportFailed
 from cdmeventimporters.core.iceberg import Iceberg
 from cdmeventimporters.core.tables import TableSchemas
@@ -41,7 +41,7 @@ STEPS = {
 OF_BATCHES = {
     "after a batch's commit": STEPS["after the commit"],
     "before a batch's log": (batch, "record", False, ""),
-    "before a batch is recorded": (Delta, "record_batch", False, ""),
+    "before a batch is recorded": (DeltaTransactions, "record_batch", False, ""),
 }
 if FORMAT == "iceberg":
     del STEPS["while holding the lock"], OF_BATCHES["before a batch is recorded"]

@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +15,7 @@ BRIEFLY = [{"delta": "while holding the lock", "iceberg": "before the log"}[FORM
 NAMED = STEPS if KILLS > 1 else BRIEFLY
 HOW = ("as a batch again", "one by one") if KILLS > 1 else ("one by one",)  # a batch that died is redelivered
 BATCHES = [f"{step}, {how}" for step in OF_BATCHES for how in HOW]
+UNRECORDED = "before a batch is recorded"  # the log has its jobs, but the table does not know them
 SEED = int(os.environ.get("CDM_KILL_SEED", time.time()))
 AT_ONCE = 2
 DATA, COMMITS = {"delta": ("", "_delta_log/"), "iceberg": ("data/", "metadata/")}[FORMAT]  # folders of a table
@@ -42,16 +44,23 @@ def jobs(shared_lake):
     return [shared_lake.job(IMAGE, {"quality_report.tsv": text}) for text in reports]
 
 
+def dies(driver, **event):
+    """What a driver answers to an event at which it is to die: None if it was killed, as it was told, and did not end by an error."""
+    answer = driver.ask(**event)
+    assert answer is not None or driver.process.wait(60) == -signal.SIGKILL
+    return answer
+
+
 def die_at_step(lake, jobs, step):
     """A driver that dies at a named step of the first job; None if it did."""
     with Driver(lake, DEAD) as driver:
-        return driver.ask(job=jobs[0], meta=meta(step), die_at=step)
+        return dies(driver, job=jobs[0], meta=meta(step), die_at=step)
 
 
 def die_in_batch(lake, jobs, case):
     """A driver that dies at a step of a batch of both jobs; None if it did."""
     with Driver(lake, DEAD) as driver:
-        return driver.ask(jobs=jobs, meta=meta(case), die_at=case.split(", ")[0])
+        return dies(driver, jobs=jobs, meta=meta(case), die_at=case.split(", ")[0])
 
 
 def redeliver(driver, jobs, case):
@@ -140,7 +149,16 @@ def test_the_logs_say_the_same_as_that_of_a_calm_run(redelivered):
     _, _, logs = redelivered
     calm = imported(logs.pop("calm"))
     for case, rows in logs.items():
-        assert imported(rows) == calm, case
+        assert imported(first_of_each_job(rows) if UNRECORDED in str(case) else rows) == calm, case
+
+
+def first_of_each_job(log):
+    """The log of a batch that died before it was recorded, without its redelivery's entries, which say that nothing changed."""
+    first, again = {}, []
+    for row in sorted(log, key=lambda row: row["started"]):
+        again += [row] if first.setdefault(row["cts_job_id"], row) is not row else []
+    assert [(row["status"], row["rows_inserted"], row["rows_updated"]) for row in again] == [("imported", "0", "0")] * 2
+    return [*first.values()]
 
 
 def imported(log):
