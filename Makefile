@@ -48,7 +48,7 @@ test-importers: env ## all importers on all samples, and their notebooks; IMPORT
 test-all: env .venv-faults/.made browser ## the rest: importers, good input, long histories, batches, several drivers, kills, outages, faults, the command line, the site; the other notebooks
 	$(TEST) $(SIDE_BY_SIDE) $(LONG) $(SEVERAL) $(ALL_IMPORTERS) nbs/dev nbs/tutorials
 
-fuzz: env ## FUZZ=10 times as many odd inputs as in `make test`, others each time
+fuzz: env ## FUZZ=10 times as many odd inputs as in `make test-all`, others each time
 	CDM_FUZZ=$(or $(FUZZ),10) $(TEST) $(PY) -m pytest tests/test_fuzz.py
 
 test-drivers: env ## three drivers on one table, each with a JVM of its own: 60 jobs, each delivered twice
