@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from conftest import FORMAT, delta_only, report
+from conftest import FORMAT, ROWS, delta_only, report
 
 from cdmeventimporters.core.importing import import_tables
 from cdmeventimporters.dev.errors import UsageError
@@ -56,6 +56,21 @@ def test_many_small_files_become_one_and_no_job_is_forgotten(desk, said):
     assert jobs[0].replay().error is None
     assert (desk.commits(), desk.commits("import_log")) == commits
     assert len(desk.rows()) == FEW
+
+
+@pytest.mark.skipif(FORMAT != "iceberg", reason="Delta writes files again whose rows are replaced")
+def test_files_are_written_again_of_which_many_rows_were_replaced(desk, monkeypatch):
+    monkeypatch.setattr(work, "MAX_FILES", 10)
+    for n, names in enumerate([range(40), range(10), range(20)]):
+        job = desk.good(report(*(f"bin.{i}\t{n}\t" + ROWS[0].split("\t", 2)[2] for i in names)))
+        found = needs(desk)["checkm2"]
+        assert (found.files, bool(found.statements)) == (n + 1, n == 2)
+    rows = desk.rows("Completeness")
+    assert [need.error for need in work.maintain(desk.spark, [found], lambda table: None)] == [""]
+    assert (needs(desk)["checkm2"].statements, desk.rows("Completeness")) == ((), rows)
+    assert desk.spark.table(f"{desk.full('checkm2')}.delete_files").count() == 0
+    commits = desk.commits()
+    assert (job.replay().error, desk.commits()) == (None, commits)
 
 
 @pytest.mark.skipif(FORMAT != "iceberg", reason="Delta tells the age of files by the storage, whose clock nobody sets")

@@ -198,7 +198,7 @@ def _known(together: Together, count: int, created: bool) -> Known:
     if counted:
         lowest, highest = min(c.lowest for c in counted), max(c.highest for c in counted)  # type: ignore[type-var]
         ranges[table.tool_key[0]] = lowest, highest
-    return Known(ranges, count, new=created or not newest_wins(table))
+    return Known(ranges, count=count, new=created or not newest_wins(table))
 
 # %% ../../nbs/core/15_batch.ipynb #58f6d2c0
 def _write_table(tables: TableFormat, together: Together, created: bool) -> None:

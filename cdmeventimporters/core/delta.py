@@ -274,7 +274,7 @@ class Delta(DeltaTransactions):
                 return self._append_once(table, rows, transaction, known.count or 0)
         session = as_transaction(self.spark, transaction, _MERGE_FROM_DRIVER if known.in_driver else {})
         with temporary_view(rows) as source, with_codegen(self.spark), session, self.writing(table):
-            statement = merge_statement(table, source, columns, key, known.ranges)
+            statement = merge_statement(table, source, columns, key, known)
             done = retry(lambda: self.spark.sql(statement).collect())
         return Merged(done[0].num_inserted_rows, done[0].num_updated_rows) if done else None
 

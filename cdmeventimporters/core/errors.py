@@ -71,8 +71,8 @@ class Cause(Enum):
     CONFLICT = (
         r"Concurrent(Append|DeleteRead|DeleteDelete|Transaction|Write)|(Metadata|Protocol)Changed"
         r"|DELTA_(CONCURRENT_|METADATA_CHANGED|PROTOCOL_CHANGED)"
-        r"|Found conflicting files|Missing required files to delete|Cannot determine history|CommitFailedException"
-        r"|the table has been concurrently modified"
+        r"|Found (new |concurrently |conflicting )|Missing required files to delete|Cannot commit, (missing|found new)"
+        r"|Cannot determine history|CommitFailedException|the table has been concurrently modified"
     )
     COMMIT_UNKNOWN = r"CommitStateUnknown|Error occurred while processing POST request"
 

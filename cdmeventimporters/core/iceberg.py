@@ -38,7 +38,7 @@ from cdmeventimporters.core.tables import (
 
 # %% ../../nbs/core/11_iceberg.ipynb #5a0e7c83
 _TABLE_ID = "cdm-importers.table-id"
-_PROPERTIES = {"format-version": "2", "commit.retry.num-retries": "20"}
+_PROPERTIES = {"format-version": "2", "commit.retry.num-retries": "20", "write.merge.mode": "merge-on-read"}
 
 
 def _properties(spark: SparkSession, table: str) -> dict[str, str]:
@@ -217,7 +217,7 @@ def _changes(
     "Return the numbers of rows that MERGE will change."
     if tables.lacks(table, known):
         return Merged(inserted=known.count or 0, updated=0)
-    counted = tables.spark.sql(changes_query(table, source, columns, key, known.ranges))
+    counted = tables.spark.sql(changes_query(table, source, columns, key, known))
     return Merged(*counted.collect()[0])
 
 # %% ../../nbs/core/11_iceberg.ipynb #b4f8e161
@@ -251,7 +251,7 @@ class Iceberg(IcebergTransactions):
                     if not any(changes):
                         return lost or changes
                     try:
-                        self.spark.sql(merge_statement(table, source, columns, key, known.ranges)).collect()
+                        self.spark.sql(merge_statement(table, source, columns, key, known)).collect()
                         return changes
                     except Exception as error:
                         lost = changes if Cause.COMMIT_UNKNOWN.explains(error) else lost

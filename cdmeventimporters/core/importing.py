@@ -263,7 +263,8 @@ def _known(
     job, table, counted = checked.target.job, checked.target.table, checked.counted
     ranges: dict[str, Range] = {CTS_JOB_ID.name: (job.id, job.id)} if not newest_wins(table) else {}
     ranges |= {table.tool_key[0]: (counted.lowest, counted.highest)} if counted.keys else {}
-    return Known(ranges, counted.keys, checked.in_driver, likely_new=created or not newest_wins(table))
+    values = {table.tool_key[0]: counted.few} if counted.few and newest_wins(table) else {}
+    return Known(ranges, values, counted.keys, checked.in_driver, likely_new=created or not newest_wins(table))
 
 # %% ../../nbs/core/14_importing.ipynb #a1d95e70
 def write_inputs(

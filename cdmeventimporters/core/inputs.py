@@ -160,5 +160,5 @@ def record_inputs(
         of_jobs = tables.spark.table(quoted(name)).where(F.col(CTS_JOB_ID.name).isin(jobs))
         held = {row[:-1] for row in of_jobs.select(*InputEntry._fields).collect()}
         if new := [entry for entry in entries if entry[:-1] not in held]:
-            known = Known({CTS_JOB_ID.name: (jobs[0], jobs[-1])}, len(new), in_driver=True, new=not held)
+            known = Known({CTS_JOB_ID.name: (jobs[0], jobs[-1])}, count=len(new), in_driver=True, new=not held)
             tables.merge(name, frame_of(tables.spark, INPUT_COLUMNS, new), INPUT_COLUMNS, INPUT_KEY, None, known)
