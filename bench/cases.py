@@ -15,6 +15,7 @@ from cdmeventimporters.core.importing import import_tables
 from cdmeventimporters.core.spec import Column, Table
 from cdmeventimporters.dev.lake.lake import Lake
 from cdmeventimporters.dev.operate.backfill import BATCH
+from cdmeventimporters.dev.operate.maintain import maintain, needs_of
 
 from .contenders import BESIDE, CONTENDERS, DELTA_RS, IMAGE, SPARK, Work, bare_append, importer
 from .measuring import LIMIT, Bench, memory
@@ -180,6 +181,10 @@ def large_table(bench: Bench):
                 table = lake.prefix + _of(size)
                 lake.get_spark().sql(f"ALTER TABLE {table} SET TBLPROPERTIES (delta.enableDeletionVectors = true)")
             _into_each(bench, lake, "half random updates, deletion vectors", _half_updates)
+        else:
+            names = [lake.prefix + _of(size) for size in SIZES]
+            list(maintain(spark, list(needs_of(spark, names, lambda table: None)), lambda table: None))
+            _into_each(bench, lake, "half random updates, maintained", _half_updates)
 
 
 def _of(size: int) -> str:

@@ -92,9 +92,11 @@ def test_a_log_that_was_rolled_back_is_completed_and_no_row_is_doubled(desk):
 
 
 @pytest.mark.matrix
-def test_data_files_are_rewritten_while_importers_write(desk):
+@pytest.mark.parametrize("mode", ["copy-on-write", "merge-on-read"])
+def test_data_files_are_rewritten_while_importers_write(desk, mode):
     """Each job replaces a row of the job before, so that its files are those that are rewritten."""
     desk.good(numbered(0))
+    desk.spark.sql(f"ALTER TABLE {desk.full('checkm2')} SET TBLPROPERTIES ('write.merge.mode'='{mode}')")
     jobs, stop, rewritten, lost = [], threading.Event(), [], []
 
     def rewrite():

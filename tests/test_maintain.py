@@ -1,5 +1,6 @@
 """What keeps tables small and a platform trusted: maintenance, and the self-test; on both formats."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from cdmeventimporters.dev.operate.selftest import selftest
 pytestmark = [pytest.mark.s3] if FORMAT == "iceberg" else []  # CI has them on Iceberg as well
 
 FEW = 3  # imports, each with a file of its own
+REWRITING = ["rewrite_data_files", "rewrite_position_delete_files", "rewrite_manifests"]
 
 
 @pytest.fixture(autouse=True)
@@ -59,12 +61,19 @@ def test_many_small_files_become_one_and_no_job_is_forgotten(desk, said):
 
 
 @pytest.mark.skipif(FORMAT != "iceberg", reason="Delta writes files again whose rows are replaced")
-def test_files_are_written_again_of_which_many_rows_were_replaced(desk, monkeypatch):
+def test_files_of_a_large_table_are_written_again_of_which_many_rows_were_replaced(desk, monkeypatch):
     monkeypatch.setattr(work, "MAX_FILES", 10)
+    monkeypatch.setattr(work, "LARGE", 39)
     for n, names in enumerate([range(40), range(10), range(20)]):
         job = desk.good(report(*(f"bin.{i}\t{n}\t" + ROWS[0].split("\t", 2)[2] for i in names)))
         found = needs(desk)["checkm2"]
-        assert (found.files, bool(found.statements)) == (n + 1, n == 2)
+        assert (found.files, [re.search(r"ALTER|rewrite_\w+", s)[0] for s in found.statements]) == (
+            n + 1,
+            [["ALTER"], [], REWRITING][n],
+        )
+        if n == 0:
+            [found] = work.maintain(desk.spark, [found], lambda table: None)
+            assert (found.error, found.statements) == ("", ())
     rows = desk.rows("Completeness")
     assert [need.error for need in work.maintain(desk.spark, [found], lambda table: None)] == [""]
     assert (needs(desk)["checkm2"].statements, desk.rows("Completeness")) == ((), rows)

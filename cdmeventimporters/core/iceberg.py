@@ -38,7 +38,7 @@ from cdmeventimporters.core.tables import (
 
 # %% ../../nbs/core/11_iceberg.ipynb #5a0e7c83
 _TABLE_ID = "cdm-importers.table-id"
-_PROPERTIES = {"format-version": "2", "commit.retry.num-retries": "20", "write.merge.mode": "merge-on-read"}
+_PROPERTIES = {"format-version": "2", "commit.retry.num-retries": "20"}
 
 
 def _properties(spark: SparkSession, table: str) -> dict[str, str]:

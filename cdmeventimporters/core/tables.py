@@ -94,9 +94,7 @@ class Known:
     "What is known of rows before they are written."
 
     ranges: Mapping[str, Range] = field(default_factory=dict)  # {column of the key: its smallest and its largest value}
-    values: Mapping[str, Sequence[str | int]] = field(
-        default_factory=dict
-    )  # {column of the key: its values, if they are few}
+    values: Mapping[str, Sequence[str | int]] = field(default_factory=dict)  # {column of the key: all its values}
     count: int | None = None  # number of the rows
     in_driver: bool = False  # whether the driver holds them, so that evaluating them twice costs nothing
     likely_new: bool = False  # whether the table holds none of their keys, unless something unusual happened
