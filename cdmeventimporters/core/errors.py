@@ -71,7 +71,7 @@ class Cause(Enum):
     CONFLICT = (
         r"Concurrent(Append|DeleteRead|DeleteDelete|Transaction|Write)|(Metadata|Protocol)Changed"
         r"|DELTA_(CONCURRENT_|METADATA_CHANGED|PROTOCOL_CHANGED)"
-        r"|Found (new |concurrently |conflicting )|Missing required files to delete|Cannot commit, (missing|found new)"
+        r"|Found (conflicting|new conflicting|concurrently added)|Missing required files to delete|Cannot commit, (missing data files|found new)"
         r"|Cannot determine history|CommitFailedException|the table has been concurrently modified"
     )
     COMMIT_UNKNOWN = r"CommitStateUnknown|Error occurred while processing POST request"

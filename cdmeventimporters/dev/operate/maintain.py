@@ -16,6 +16,7 @@ from rich.table import Table
 
 from ...core.delta import batch_table
 from ...core.errors import reason
+from ...core.iceberg import properties_of
 from ...core.inputs import input_table
 from ...core.log import log_table
 from ...core.platform import table_format
@@ -91,8 +92,7 @@ def _rewriting(system: str, of_table: str) -> tuple[str, ...]:
 
 def _is_copied(spark: SparkSession, table: str) -> bool:
     "Return whether merges write whole files of an Iceberg table, because nobody said otherwise."
-    [mode] = spark.sql(f"SHOW TBLPROPERTIES {quoted(table)} ('write.merge.mode')").collect()
-    return "does not have property" in mode.value
+    return "write.merge.mode" not in properties_of(spark, table)
 
 
 def _iceberg_need(spark: SparkSession, table: str) -> Need:
